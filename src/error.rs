@@ -1,0 +1,256 @@
+//! Errors. Their kinds are private: what a caller can tell apart, a method says; everything else is for
+//! people, and names the numbers.
+
+use alloc::string::String;
+use core::fmt;
+
+use chrono::TimeDelta;
+
+use crate::output::Event;
+use crate::time::Timestamp;
+use crate::watermark::Partition;
+
+/// A configuration that cannot be built.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    kind: ConfigErrorKind,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum ConfigErrorKind {
+    NotPositive { what: &'static str, given: TimeDelta },
+    Negative { what: &'static str, given: TimeDelta },
+    NotMicroseconds { what: &'static str, given: TimeDelta },
+    NeverFits { size: i64, slide: i64 },
+}
+
+impl ConfigError {
+    pub(crate) fn not_positive(what: &'static str, given: TimeDelta) -> Self {
+        Self { kind: ConfigErrorKind::NotPositive { what, given } }
+    }
+    pub(crate) fn negative(what: &'static str, given: TimeDelta) -> Self {
+        Self { kind: ConfigErrorKind::Negative { what, given } }
+    }
+    pub(crate) fn not_microseconds(what: &'static str, given: TimeDelta) -> Self {
+        Self { kind: ConfigErrorKind::NotMicroseconds { what, given } }
+    }
+    pub(crate) fn never_fits(size: i64, slide: i64) -> Self {
+        Self { kind: ConfigErrorKind::NeverFits { size, slide } }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            ConfigErrorKind::NotPositive { what, given } => {
+                write!(f, "{what} must be longer than nothing; given {given}")
+            }
+            ConfigErrorKind::Negative { what, given } => write!(f, "{what} must not be negative; given {given}"),
+            ConfigErrorKind::NotMicroseconds { what, given } => write!(
+                f,
+                "{what} must be a whole number of microseconds within ±{} of them; given {given}",
+                i64::MAX
+            ),
+            ConfigErrorKind::NeverFits { size, slide } => {
+                write!(f, "no window of {size} µs every {slide} µs fits the range of time")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConfigError({self})")
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+/// A partition that was never added, or was removed or ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownPartition {
+    pub(crate) partition: Partition,
+}
+
+impl UnknownPartition {
+    /// The handle that was given.
+    pub fn partition(&self) -> Partition {
+        self.partition
+    }
+}
+
+impl fmt::Display for UnknownPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is not there: it was never added, or was removed or ended", self.partition)
+    }
+}
+
+impl core::error::Error for UnknownPartition {}
+
+/// An event that cannot be taken, given back whole, and why. Nothing but the counters has changed.
+pub struct Rejected<K, V> {
+    /// The event as it was offered.
+    pub event: Event<K, V>,
+    reason: Reason,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Reason {
+    UnknownPartition(UnknownPartition),
+    OutOfRange { first: Timestamp, beyond: Timestamp },
+    FutureSkew { horizon: Timestamp },
+    OverBudget { used: usize, growth: usize, budget: usize },
+}
+
+impl<K, V> Rejected<K, V> {
+    pub(crate) fn new(event: Event<K, V>, reason: Reason) -> Self {
+        Self { event, reason }
+    }
+
+    /// Its partition is not there.
+    pub fn is_unknown_partition(&self) -> bool {
+        matches!(self.reason, Reason::UnknownPartition(_))
+    }
+
+    /// Its windows do not fit the range of time (T2).
+    pub fn is_out_of_range(&self) -> bool {
+        matches!(self.reason, Reason::OutOfRange { .. })
+    }
+
+    /// It is further in the future than the guard allows (W7).
+    pub fn is_future_skew(&self) -> bool {
+        matches!(self.reason, Reason::FutureSkew { .. })
+    }
+
+    /// It would take the state over its budget (E2). It may be offered again when windows have expired.
+    pub fn is_over_budget(&self) -> bool {
+        matches!(self.reason, Reason::OverBudget { .. })
+    }
+}
+
+impl<K, V> fmt::Display for Rejected<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = self.event.time;
+        match &self.reason {
+            Reason::UnknownPartition(unknown) => write!(f, "{unknown}"),
+            Reason::OutOfRange { first, beyond } => write!(
+                f,
+                "event time {time} is out of range: its windows must fit 64 bits of microseconds, which they do \
+                 from {first} up to {beyond}"
+            ),
+            Reason::FutureSkew { horizon } => write!(
+                f,
+                "event time {time} is suspect: the allowed skew into the future ends at {horizon}"
+            ),
+            Reason::OverBudget { used, growth, budget } => write!(
+                f,
+                "the state takes {used} bytes and would grow by {growth}, over its budget of {budget}: drain due \
+                 panes, or advance the watermark so that windows expire"
+            ),
+        }
+    }
+}
+
+impl<K, V> fmt::Debug for Rejected<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Rejected({self})")
+    }
+}
+
+impl<K, V> core::error::Error for Rejected<K, V> {}
+
+/// A snapshot that cannot be restored.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RestoreError {
+    pub(crate) kind: RestoreErrorKind,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum RestoreErrorKind {
+    NotASnapshot,
+    Version { found: u16, newest: u16 },
+    Truncated { section: &'static str, needed: u64, found: u64 },
+    Damaged { section: &'static str, stored: u32, computed: u32 },
+    Unreadable { section: &'static str, why: &'static str },
+    Trailing { bytes: usize },
+    Configuration { what: &'static str, snapshot: String, configured: String },
+    NotFresh,
+}
+
+impl RestoreError {
+    pub(crate) fn unreadable(section: &'static str, why: &'static str) -> Self {
+        Self { kind: RestoreErrorKind::Unreadable { section, why } }
+    }
+
+    /// The snapshot is sound, but was taken under another configuration or with another aggregate.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self.kind, RestoreErrorKind::Configuration { .. })
+    }
+
+    /// The bytes end too early.
+    pub fn is_truncated(&self) -> bool {
+        matches!(self.kind, RestoreErrorKind::Truncated { .. })
+    }
+
+    /// The bytes are not what was written: a checksum or the content contradicts itself.
+    pub fn is_damaged(&self) -> bool {
+        matches!(
+            self.kind,
+            RestoreErrorKind::Damaged { .. } | RestoreErrorKind::Unreadable { .. } | RestoreErrorKind::Trailing { .. }
+        )
+    }
+
+    /// The format is of a version that this release does not read.
+    pub fn is_version(&self) -> bool {
+        matches!(self.kind, RestoreErrorKind::Version { .. })
+    }
+}
+
+impl From<RestoreErrorKind> for RestoreError {
+    fn from(kind: RestoreErrorKind) -> Self {
+        Self { kind }
+    }
+}
+
+impl fmt::Display for RestoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            RestoreErrorKind::NotASnapshot => f.write_str("these bytes are not a Floodmark snapshot"),
+            RestoreErrorKind::Version { found, newest } => write!(
+                f,
+                "the snapshot has format version {found}; this release reads versions 1 to {newest}"
+            ),
+            RestoreErrorKind::Truncated { section, needed, found } => write!(
+                f,
+                "the snapshot is truncated in its section '{section}': {needed} bytes needed, {found} there"
+            ),
+            RestoreErrorKind::Damaged { section, stored, computed } => write!(
+                f,
+                "the snapshot is damaged in its section '{section}': its checksum is {stored:08x}, its content \
+                 gives {computed:08x}"
+            ),
+            RestoreErrorKind::Unreadable { section, why } => {
+                write!(f, "the snapshot's section '{section}' makes no sense: {why}")
+            }
+            RestoreErrorKind::Trailing { bytes } => {
+                write!(f, "{bytes} bytes follow the end of the snapshot")
+            }
+            RestoreErrorKind::Configuration { what, snapshot, configured } => write!(
+                f,
+                "the snapshot was taken with {what} {snapshot}, but {configured} is configured: restore it with \
+                 the configuration it was taken with"
+            ),
+            RestoreErrorKind::NotFresh => {
+                f.write_str("a snapshot is restored into a kernel that has just been built, and this one was used")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for RestoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RestoreError({self})")
+    }
+}
+
+impl core::error::Error for RestoreError {}

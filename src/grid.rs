@@ -1,0 +1,273 @@
+//! The grid of aligned windows: the one place that computes alignment (T3, A1).
+//!
+//! Tumbling and sliding windows are one thing here. A window starts every `slide` and lasts `size`; time
+//! is cut into *slices* wherever a window starts or ends, so that a window is a run of whole slices and
+//! an event touches one slice however many windows overlap it (Krishnamurthy et al., "On-the-fly sharing
+//! for streamed aggregation", SIGMOD 2006; Traub et al., "Scotty", ICDE 2018).
+//!
+//! Windows and slices are named by ordinals: window `k` starts at `anchor + k·slide`. Where `size` is a
+//! multiple of `slide`, one slice lies between two window starts; otherwise two do, cut at
+//! `size mod slide`. With `slide > size` the second of them lies in no window: a gap.
+//!
+//! Ordinals and bounds of everything that [`Grid::admits`] fit `i64`; the arithmetic on the way there is
+//! done in `i128`, and none of it is on the hot path (that is [`Ruler`]).
+
+use crate::time::{Timestamp, Window};
+
+/// The grid of windows `[anchor + k·slide, anchor + k·slide + size)` for all integers `k`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grid {
+    size: i64,
+    slide: i64,
+    /// The offset, brought into `[0, slide)`.
+    anchor: i64,
+    /// `size mod slide`: where a slide is cut in two, or 0 where it is whole.
+    cut: i64,
+    /// The first instant all of whose windows fit the range of time.
+    first: i64,
+    /// The first instant after it for which that no longer holds.
+    beyond: i64,
+}
+
+impl Grid {
+    /// `size` and `slide` must be positive.
+    pub(crate) fn new(size: i64, slide: i64, offset: i64) -> Self {
+        debug_assert!(size > 0 && slide > 0);
+        let anchor = offset.rem_euclid(slide);
+        let mut grid = Self { size, slide, anchor, cut: size % slide, first: 0, beyond: 0 };
+        // The last window that starts before time begins is the last that does not fit.
+        let misfit = grid.floor(i128::from(i64::MIN) - 1);
+        grid.first = clamp(grid.start(misfit) + i128::from(size));
+        // The first that ends after time does.
+        let misfit = grid.floor(i128::from(i64::MAX) - i128::from(size)) + 1;
+        grid.beyond = clamp(grid.start(misfit));
+        grid
+    }
+
+    fn floor(&self, time: i128) -> i128 {
+        (time - i128::from(self.anchor)).div_euclid(i128::from(self.slide))
+    }
+
+    fn start(&self, window: i128) -> i128 {
+        i128::from(self.anchor) + window * i128::from(self.slide)
+    }
+
+    /// Size, slide and offset, the last brought into `[0, slide)`.
+    pub(crate) fn shape(&self) -> (i64, i64, i64) {
+        (self.size, self.slide, self.anchor)
+    }
+
+    /// The instants whose windows all fit the range of time (T2), as `[first, beyond)`.
+    pub(crate) fn admits(&self) -> (i64, i64) {
+        (self.first, self.beyond)
+    }
+
+    /// Slices between one window start and the next: 1, or 2 where `size` is no multiple of `slide`.
+    pub(crate) fn slices_per_slide(&self) -> i64 {
+        if self.cut == 0 { 1 } else { 2 }
+    }
+
+    /// Slices that make up one window.
+    pub(crate) fn slices_per_window(&self) -> i64 {
+        if self.cut == 0 { self.size / self.slide } else { 2 * (self.size / self.slide) + 1 }
+    }
+
+    /// The slice that `time`, which must be admitted, falls into.
+    pub(crate) fn slice_of(&self, time: i64) -> i64 {
+        debug_assert!(self.first <= time && time < self.beyond);
+        let slide = self.floor(i128::from(time));
+        let within = i128::from(time) - self.start(slide);
+        if self.cut == 0 { slide as i64 } else { (2 * slide) as i64 + i64::from(within >= i128::from(self.cut)) }
+    }
+
+    /// Whether a slice lies between windows (slide > size).
+    pub(crate) fn is_gap(&self, slice: i64) -> bool {
+        self.first_window(slice) > self.last_window(slice)
+    }
+
+    /// The first window that a slice belongs to: the one that ends first.
+    pub(crate) fn first_window(&self, slice: i64) -> i64 {
+        // Saturating: only a slice at the very edge of time comes near the limits, and its windows fit.
+        let reach = self.slices_per_window() - 1;
+        let first = slice.saturating_sub(reach);
+        if self.cut == 0 { first } else { first.div_euclid(2) + first.rem_euclid(2) }
+    }
+
+    /// The last window that a slice belongs to: the one that starts last.
+    pub(crate) fn last_window(&self, slice: i64) -> i64 {
+        slice.div_euclid(self.slices_per_slide())
+    }
+
+    /// The slices `[first, beyond)` of a window.
+    pub(crate) fn slices_of(&self, window: i64) -> (i64, i64) {
+        let first = window.saturating_mul(self.slices_per_slide());
+        (first, first.saturating_add(self.slices_per_window()))
+    }
+
+    /// A window's bounds. (Saturating, for windows at the edges of time that nothing is ever stored in.)
+    pub(crate) fn window(&self, window: i64) -> Window {
+        let start = self.start(i128::from(window));
+        let end = start + i128::from(self.size);
+        Window { start: Timestamp::from_micros(clamp(start)), end: Timestamp::from_micros(clamp(end)) }
+    }
+
+    /// Where a window ends.
+    pub(crate) fn end_of(&self, window: i64) -> i64 {
+        self.window(window).end.as_micros()
+    }
+
+    /// Where a slice starts.
+    pub(crate) fn slice_start(&self, slice: i64) -> i64 {
+        let per_slide = self.slices_per_slide();
+        let whole = self.start(i128::from(slice.div_euclid(per_slide)));
+        clamp(whole + i128::from(slice.rem_euclid(per_slide) * self.cut))
+    }
+
+    /// The first window that ends after `time`.
+    pub(crate) fn first_ending_after(&self, time: i64) -> i64 {
+        clamp(self.floor(i128::from(time) - i128::from(self.size)) + 1)
+    }
+
+    /// The latest end of a window that is not after `time`.
+    pub(crate) fn last_end(&self, time: i64) -> i64 {
+        self.end_of(self.first_ending_after(time).saturating_sub(1))
+    }
+
+    /// The ordinal of a window given by its bounds, if it is one of the grid's.
+    pub(crate) fn find(&self, window: Window) -> Option<i64> {
+        let ordinal = clamp(self.floor(i128::from(window.start.as_micros())));
+        (self.window(ordinal) == window).then_some(ordinal)
+    }
+
+    /// The smallest multiple of the slices in a slide that is not above `slice`.
+    pub(crate) fn whole_slide(&self, slice: i64) -> i64 {
+        slice - slice.rem_euclid(self.slices_per_slide())
+    }
+
+    pub(crate) fn ruler(&self) -> Ruler {
+        Ruler {
+            slide: self.slide as u64,
+            reciprocal: u64::MAX / self.slide as u64,
+            cut: if self.cut == 0 { u64::MAX } else { self.cut as u64 },
+            shift: u32::from(self.cut != 0),
+        }
+    }
+}
+
+fn clamp(time: i128) -> i64 {
+    time.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
+}
+
+/// The hot path's part of a [`Grid`]: how many slices lie between the start of a slide and an instant
+/// after it, without a hardware division (which costs as much as the rest of an insert).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ruler {
+    slide: u64,
+    /// `⌊(2^64 - 1) / slide⌋`. The product's upper half is the quotient or one less, because the
+    /// reciprocal is short by at most one and a half units in the last place.
+    reciprocal: u64,
+    cut: u64,
+    shift: u32,
+}
+
+impl Ruler {
+    /// Slices from the start of a slide to the instant `distance` microseconds after it.
+    #[inline(always)]
+    pub(crate) fn slices(&self, distance: u64) -> u64 {
+        let mut slides = ((u128::from(distance) * u128::from(self.reciprocal)) >> 64) as u64;
+        let mut within = distance - slides * self.slide;
+        if within >= self.slide {
+            slides += 1;
+            within -= self.slide;
+        }
+        (slides << self.shift) + u64::from(within >= self.cut)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn windows_by_hand(size: i64, slide: i64, offset: i64, time: i64) -> alloc::vec::Vec<(i64, i64)> {
+        let near = (time - offset).div_euclid(slide);
+        (near - size / slide - 2..=near + 2)
+            .map(|k| offset + k * slide)
+            .filter(|&start| start <= time && time < start + size)
+            .map(|start| (start, start + size))
+            .collect()
+    }
+
+    fn any_shape() -> impl Strategy<Value = (i64, i64, i64)> {
+        (1..40i64, 1..40i64, -100..100i64)
+    }
+
+    proptest! {
+        #[test]
+        fn a1_t3_slices_and_windows_agree_with_counting(
+            (size, slide, offset) in any_shape(), time in -500..500i64,
+        ) {
+            let grid = Grid::new(size, slide, offset);
+            let slice = grid.slice_of(time);
+            prop_assert!(grid.slice_start(slice) <= time && time < grid.slice_start(slice + 1));
+            let mine: alloc::vec::Vec<_> = (grid.first_window(slice)..=grid.last_window(slice))
+                .map(|k| { let w = grid.window(k); (w.start.as_micros(), w.end.as_micros()) })
+                .collect();
+            prop_assert_eq!(&mine, &windows_by_hand(size, slide, offset, time));
+            prop_assert_eq!(grid.is_gap(slice), mine.is_empty());
+            for k in grid.first_window(slice)..=grid.last_window(slice) {
+                let (first, beyond) = grid.slices_of(k);
+                prop_assert!(first <= slice && slice < beyond);
+                prop_assert_eq!(grid.slice_start(first), grid.window(k).start.as_micros());
+                prop_assert_eq!(grid.slice_start(beyond), grid.window(k).end.as_micros());
+                prop_assert_eq!(grid.find(grid.window(k)), Some(k));
+            }
+            let next = grid.first_ending_after(time);
+            prop_assert!(grid.end_of(next) > time && grid.end_of(next - 1) <= time);
+        }
+
+        #[test]
+        fn the_ruler_divides_exactly(
+            slide in prop_oneof![1..100i64, 1..i64::MAX],
+            size in prop_oneof![1..100i64, 1..i64::MAX],
+            distance in prop_oneof![0..1000u64, 0..u64::MAX / 2],
+        ) {
+            let grid = Grid::new(size, slide, 0);
+            let whole = distance / slide as u64;
+            let expected = match grid.slices_per_slide() {
+                1 => whole,
+                _ => 2 * whole + u64::from(distance % slide as u64 >= (size % slide) as u64),
+            };
+            prop_assert_eq!(grid.ruler().slices(distance), expected);
+        }
+
+        #[test]
+        fn t2_what_is_admitted_fits(
+            size in prop_oneof![1..50i64, 1..i64::MAX],
+            slide in prop_oneof![1..50i64, 1..i64::MAX],
+            offset in any::<i64>(),
+            from_edge in 0..200i64,
+        ) {
+            let grid = Grid::new(size, slide, offset);
+            let (first, beyond) = grid.admits();
+            for time in [i64::MIN + from_edge, i64::MAX - from_edge, first, beyond.saturating_sub(1)] {
+                if !(first <= time && time < beyond) {
+                    continue;
+                }
+                let slice = grid.slice_of(time);
+                prop_assert!(i128::from(grid.slice_start(slice)) <= i128::from(time));
+                for k in [grid.first_window(slice), grid.last_window(slice)] {
+                    if grid.is_gap(slice) {
+                        continue;
+                    }
+                    let window = grid.window(k);
+                    prop_assert!(window.start.as_micros() <= time && time < window.end.as_micros());
+                    prop_assert_eq!(
+                        i128::from(window.end.as_micros()) - i128::from(window.start.as_micros()),
+                        i128::from(size)
+                    );
+                }
+            }
+        }
+    }
+}

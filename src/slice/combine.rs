@@ -1,0 +1,554 @@
+//! From slices to windows.
+//!
+//! | strategy | needs | work per key and slide | state besides the slices |
+//! |---|---|---|---|
+//! | single slice | a window of one slice (tumbling) | none | none |
+//! | two stacks | associativity | about 3 combinations, amortised: all slices are turned over once a window length | up to one table per slice |
+//! | subtract on evict | an inverse | 1 combination, 1 subtraction | one table |
+//!
+//! Two stacks: Adamax, "Re: Implement a queue in which push, pop and getMin have constant running time"
+//! (2011), lifted from values to tables; the table of strategies follows Tangwongsan, Hirzel and
+//! Schneider, "In-order sliding-window aggregation in worst-case constant time" (VLDB Journal 2021).
+//!
+//! All of it is derived: it follows, bit for bit, from the slices and the three positions in
+//! [`Positions`], which is what a snapshot keeps of it. Slices that a window has been combined from change
+//! only by late events, after which [`Combine::repair`] puts one key right.
+
+use alloc::collections::VecDeque;
+use core::hash::Hash;
+use core::marker::PhantomData;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Hashing, Store, Table};
+use crate::aggregate::Aggregate;
+
+/// An aggregate with everything that combining tables needs besides.
+pub(crate) struct Algebra<'a, V, A: Aggregate<V>> {
+    pub(crate) aggregate: &'a A,
+    pub(crate) hashing: &'a Hashing,
+    pub(crate) inverse: Option<Inverse<A, A::Acc>>,
+    pub(crate) value: PhantomData<fn(&V)>,
+}
+
+/// [`Invertible::uncombine`](crate::Invertible::uncombine) of an aggregate that has it.
+pub(crate) type Inverse<A, T> = fn(&A, &mut T, &T);
+
+impl<V, A: Aggregate<V>> Algebra<'_, V, A> {
+    /// One key's partial over the slices `[first, beyond)`, and in how many of them the key is.
+    pub(crate) fn fold<K: Hash + Eq>(
+        &self,
+        store: &Store<K, A::Acc>,
+        (first, beyond): (i64, i64),
+        hash: u64,
+        key: &K,
+    ) -> Option<(A::Acc, u32)> {
+        let mut folded: Option<(A::Acc, u32)> = None;
+        for slice in store.live_in(first, beyond) {
+            let Some(partial) = store.get(slice).and_then(|table| table.get(hash, key)) else { continue };
+            match &mut folded {
+                None => folded = Some((partial.clone(), 1)),
+                Some((whole, slices)) => {
+                    self.aggregate.combine(whole, partial);
+                    *slices += 1;
+                }
+            }
+        }
+        folded
+    }
+
+    /// Appends a later partial to a table.
+    fn append<K: Hash + Eq + Clone>(&self, table: &mut Table<K, A::Acc>, key: &K, later: &A::Acc) {
+        let hash = self.hashing.hash(key);
+        match table.get_mut(hash, key) {
+            Some(whole) => {
+                let before = self.aggregate.heap_bytes(whole);
+                self.aggregate.combine(whole, later);
+                let after = self.aggregate.heap_bytes(whole);
+                table.add_heap(before, after);
+            }
+            None => self.insert(table, hash, key, later.clone()),
+        }
+    }
+
+    /// Puts an earlier partial before what a table has.
+    fn prepend<K: Hash + Eq + Clone>(&self, table: &mut Table<K, A::Acc>, key: &K, earlier: &A::Acc) {
+        let hash = self.hashing.hash(key);
+        let mut whole = earlier.clone();
+        if let Some(later) = table.get_mut(hash, key) {
+            self.aggregate.combine(&mut whole, later);
+        }
+        self.put(table, hash, key, whole);
+    }
+
+    fn put<K: Hash + Eq + Clone>(&self, table: &mut Table<K, A::Acc>, hash: u64, key: &K, partial: A::Acc) {
+        match table.get_mut(hash, key) {
+            Some(old) => {
+                let (before, after) = (self.aggregate.heap_bytes(old), self.aggregate.heap_bytes(&partial));
+                *old = partial;
+                table.add_heap(before, after);
+            }
+            None => self.insert(table, hash, key, partial),
+        }
+    }
+
+    fn insert<K: Hash + Eq + Clone>(&self, table: &mut Table<K, A::Acc>, hash: u64, key: &K, partial: A::Acc) {
+        let heap = self.aggregate.heap_bytes(&partial);
+        table.insert(hash, key.clone(), partial, heap, self.hashing);
+    }
+}
+
+/// Which way windows of several slices are combined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Strategy {
+    Single,
+    TwoStacks,
+    SubtractOnEvict,
+}
+
+/// The slices that the derived state covers: `[first, turned)` from the back, `[turned, beyond)` from
+/// the front.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Positions {
+    pub(crate) first: i64,
+    pub(crate) turned: i64,
+    pub(crate) beyond: i64,
+}
+
+/// The content of the window being fired, and what makes the next one cheap.
+#[derive(Debug)]
+pub(crate) enum Combine<K, T> {
+    Single { slice: i64 },
+    TwoStacks(TwoStacks<K, T>),
+    SubtractOnEvict(SubtractOnEvict<K, T>),
+}
+
+/// The keys of a window with their partials, in up to two tables: a key's partial is that in the first
+/// combined with that in the second.
+#[derive(Debug)]
+pub(crate) enum Content<'a, K, T> {
+    Nothing,
+    One(&'a Table<K, T>),
+    Two(&'a Table<K, T>, &'a Table<K, T>),
+    Counted(&'a Table<K, (T, u32)>),
+}
+
+impl<K, T> Combine<K, T> {
+    pub(crate) fn new(strategy: Strategy) -> Self {
+        match strategy {
+            Strategy::Single => Self::Single { slice: 0 },
+            Strategy::TwoStacks => Self::TwoStacks(TwoStacks::new()),
+            Strategy::SubtractOnEvict => {
+                Self::SubtractOnEvict(SubtractOnEvict { running: Table::new(), first: 0, beyond: 0 })
+            }
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Single { .. } => 0,
+            Self::TwoStacks(stacks) => stacks.back.bytes() + stacks.front_bytes,
+            Self::SubtractOnEvict(window) => window.running.bytes(),
+        }
+    }
+
+    /// The window last prepared.
+    pub(crate) fn content<'a>(&'a self, store: &'a Store<K, T>) -> Content<'a, K, T> {
+        match self {
+            Self::Single { slice } => store.get(*slice).map_or(Content::Nothing, Content::One),
+            Self::TwoStacks(stacks) => match stacks.front.front() {
+                Some((_, front)) => Content::Two(front, &stacks.back),
+                None => Content::One(&stacks.back),
+            },
+            Self::SubtractOnEvict(window) => Content::Counted(&window.running),
+        }
+    }
+
+    pub(crate) fn positions(&self) -> Positions {
+        match self {
+            Self::Single { slice } => Positions { first: *slice, turned: *slice, beyond: *slice },
+            Self::TwoStacks(stacks) => stacks.at,
+            Self::SubtractOnEvict(window) => {
+                Positions { first: window.first, turned: window.first, beyond: window.beyond }
+            }
+        }
+    }
+}
+
+impl<K, T> Combine<K, T> {
+    /// Whether these are the positions after preparing the window of slices `[first, beyond)`.
+    pub(crate) fn is_at(&self, at: Positions, (first, beyond): (i64, i64)) -> bool {
+        at.first == first && (matches!(self, Self::Single { .. }) || at.beyond == beyond)
+    }
+}
+
+impl<K: Hash + Eq + Clone, T: Clone> Combine<K, T> {
+    /// Makes the content of the window of slices `[first, beyond)`.
+    pub(crate) fn prepare<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        (first, beyond): (i64, i64),
+        store: &mut Store<K, T>,
+        algebra: &Algebra<'_, V, A>,
+    ) {
+        match self {
+            Self::Single { slice } => *slice = first,
+            Self::TwoStacks(stacks) => stacks.prepare(first, beyond, store, algebra),
+            Self::SubtractOnEvict(window) => window.prepare(first, beyond, store, algebra),
+        }
+    }
+
+    /// The slices before `slice` are about to expire.
+    pub(crate) fn leave<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        slice: i64,
+        store: &Store<K, T>,
+        algebra: &Algebra<'_, V, A>,
+    ) {
+        if let Self::SubtractOnEvict(window) = self {
+            window.evict_before(slice.min(window.beyond), store, algebra);
+        }
+    }
+
+    /// Puts one key right after a late event changed its partial in `slice`.
+    pub(crate) fn repair<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        slice: i64,
+        hash: u64,
+        key: &K,
+        store: &mut Store<K, T>,
+        algebra: &Algebra<'_, V, A>,
+    ) {
+        match self {
+            Self::Single { .. } => {}
+            Self::TwoStacks(stacks) => stacks.repair(slice, hash, key, store, algebra),
+            Self::SubtractOnEvict(window) => window.repair(slice, hash, key, store, algebra),
+        }
+    }
+
+    /// Makes the content again that was at these positions.
+    pub(crate) fn rebuild<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        at: Positions,
+        store: &mut Store<K, T>,
+        algebra: &Algebra<'_, V, A>,
+    ) {
+        match self {
+            Self::Single { slice } => *slice = at.first,
+            Self::TwoStacks(stacks) => {
+                stacks.turn_over(at.first, at.turned, store, algebra);
+                stacks.absorb(at.beyond, store, algebra);
+            }
+            Self::SubtractOnEvict(window) => window.prepare(at.first, at.beyond, store, algebra),
+        }
+    }
+}
+
+/// The back stack holds, for each of its slices, the combination from there to its end, so that evicting
+/// a slice is dropping a table; the front is the running combination of the slices since.
+#[derive(Debug)]
+pub(crate) struct TwoStacks<K, T> {
+    at: Positions,
+    /// For each slice in `[first, turned)` that is there, the combination of it and all up to `turned`.
+    front: VecDeque<(i64, Table<K, T>)>,
+    /// The combination of `[turned, beyond)`.
+    back: Table<K, T>,
+    front_bytes: usize,
+}
+
+impl<K, T> TwoStacks<K, T> {
+    fn new() -> Self {
+        Self { at: Positions::default(), front: VecDeque::new(), back: Table::new(), front_bytes: 0 }
+    }
+
+    fn evict_before(&mut self, slice: i64, store: &mut Store<K, T>) {
+        while let Some((_, table)) = self.front.pop_front_if(|(first, _)| *first < slice) {
+            self.front_bytes -= table.bytes();
+            store.return_table(table);
+        }
+    }
+
+    fn account_front(&mut self) {
+        self.front_bytes = self.front.iter().map(|(_, table)| table.bytes()).sum();
+    }
+}
+
+impl<K: Hash + Eq + Clone, T: Clone> TwoStacks<K, T> {
+    fn prepare<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        first: i64,
+        beyond: i64,
+        store: &mut Store<K, T>,
+        algebra: &Algebra<'_, V, A>,
+    ) {
+        let continues = self.at.first <= first && first <= self.at.beyond && self.at.beyond <= beyond;
+        if !continues {
+            // Nothing of the window before is in this one.
+            self.at.beyond = first;
+        }
+        if !continues || first >= self.at.turned {
+            self.turn_over(first, self.at.beyond, store, algebra);
+        }
+        self.evict_before(first, store);
+        self.at.first = first;
+        self.absorb(beyond, store, algebra);
+    }
+
+    /// Turns the slices `[first, turned)` over: from here on they leave one by one.
+    fn turn_over<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        first: i64,
+        turned: i64,
+        store: &mut Store<K, T>,
+        algebra: &Algebra<'_, V, A>,
+    ) {
+        self.evict_before(i64::MAX, store);
+        self.back.clear();
+        let mut slices = core::mem::take(&mut self.front);
+        slices.extend(store.live_in(first, turned).map(|slice| (slice, Table::new())));
+        for index in (0..slices.len()).rev() {
+            let mut whole = store.borrow_table();
+            if let Some((_, later)) = slices.get(index + 1) {
+                whole.copy_from(later);
+            }
+            for (key, partial) in store.get(slices[index].0).into_iter().flat_map(Table::iter) {
+                algebra.prepend(&mut whole, key, partial);
+            }
+            slices[index].1 = whole;
+        }
+        self.front = slices;
+        self.account_front();
+        self.at = Positions { first, turned, beyond: turned };
+    }
+
+    /// Takes the slices up to `beyond` in at the front.
+    fn absorb<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        beyond: i64,
+        store: &Store<K, T>,
+        algebra: &Algebra<'_, V, A>,
+    ) {
+        for slice in store.live_in(self.at.beyond, beyond) {
+            for (key, partial) in store.get(slice).into_iter().flat_map(Table::iter) {
+                algebra.append(&mut self.back, key, partial);
+            }
+        }
+        self.at.beyond = beyond;
+    }
+
+    fn repair<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        slice: i64,
+        hash: u64,
+        key: &K,
+        store: &mut Store<K, T>,
+        algebra: &Algebra<'_, V, A>,
+    ) {
+        if slice < self.at.first || slice >= self.at.beyond {
+            return;
+        }
+        if slice >= self.at.turned {
+            if let Some((whole, _)) = algebra.fold(store, (self.at.turned, self.at.beyond), hash, key) {
+                algebra.put(&mut self.back, hash, key, whole);
+            }
+            return;
+        }
+        let place = self.front.partition_point(|(earlier, _)| *earlier < slice);
+        if self.front.get(place).is_none_or(|(there, _)| *there != slice) {
+            // The slice was empty until now.
+            let mut own = store.borrow_table();
+            if let Some((_, later)) = self.front.get(place) {
+                own.copy_from(later);
+            }
+            self.front.insert(place, (slice, own));
+        }
+        let later = self.front.get(place + 1).and_then(|(_, table)| table.get(hash, key));
+        let mut whole: Option<T> = later.cloned();
+        for (slice, table) in self.front.iter_mut().take(place + 1).rev() {
+            if let Some(partial) = store.get(*slice).and_then(|table| table.get(hash, key)) {
+                let mut earlier = partial.clone();
+                if let Some(later) = &whole {
+                    algebra.aggregate.combine(&mut earlier, later);
+                }
+                whole = Some(earlier);
+            }
+            if let Some(whole) = &whole {
+                algebra.put(table, hash, key, whole.clone());
+            }
+        }
+        self.account_front();
+    }
+}
+
+/// One running table: what enters is combined in, what leaves is taken out.
+#[derive(Debug)]
+pub(crate) struct SubtractOnEvict<K, T> {
+    /// With the number of slices that each key is in, so that a key leaves with the last of them.
+    running: Table<K, (T, u32)>,
+    first: i64,
+    beyond: i64,
+}
+
+impl<K: Hash + Eq + Clone, T: Clone> SubtractOnEvict<K, T> {
+    fn prepare<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        first: i64,
+        beyond: i64,
+        store: &Store<K, T>,
+        algebra: &Algebra<'_, V, A>,
+    ) {
+        if !(self.first <= first && first <= self.beyond && self.beyond <= beyond) {
+            self.running.clear();
+            (self.first, self.beyond) = (first, first);
+        }
+        self.evict_before(first, store, algebra);
+        for slice in store.live_in(self.beyond, beyond) {
+            for (key, partial) in store.get(slice).into_iter().flat_map(Table::iter) {
+                self.enter(key, partial, algebra);
+            }
+        }
+        self.beyond = beyond;
+    }
+
+    fn evict_before<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        slice: i64,
+        store: &Store<K, T>,
+        algebra: &Algebra<'_, V, A>,
+    ) {
+        for old in store.live_in(self.first, slice) {
+            for (key, partial) in store.get(old).into_iter().flat_map(Table::iter) {
+                self.evict(key, partial, algebra);
+            }
+        }
+        self.first = self.first.max(slice);
+    }
+
+    fn evict<V, A: Aggregate<V, Acc = T>>(&mut self, key: &K, oldest: &T, algebra: &Algebra<'_, V, A>) {
+        let hash = algebra.hashing.hash(key);
+        let Some((whole, slices)) = self.running.get_mut(hash, key) else { return };
+        let before = algebra.aggregate.heap_bytes(whole);
+        *slices -= 1;
+        let gone = *slices == 0;
+        let after = match algebra.inverse {
+            Some(uncombine) if !gone => {
+                uncombine(algebra.aggregate, whole, oldest);
+                algebra.aggregate.heap_bytes(whole)
+            }
+            _ => 0,
+        };
+        self.running.add_heap(before, after);
+        if gone {
+            self.running.remove(hash, key);
+        }
+    }
+
+    fn enter<V, A: Aggregate<V, Acc = T>>(&mut self, key: &K, latest: &T, algebra: &Algebra<'_, V, A>) {
+        let hash = algebra.hashing.hash(key);
+        match self.running.get_mut(hash, key) {
+            Some((whole, slices)) => {
+                let before = algebra.aggregate.heap_bytes(whole);
+                algebra.aggregate.combine(whole, latest);
+                *slices += 1;
+                let after = algebra.aggregate.heap_bytes(whole);
+                self.running.add_heap(before, after);
+            }
+            None => {
+                let heap = algebra.aggregate.heap_bytes(latest);
+                self.running.insert(hash, key.clone(), (latest.clone(), 1), heap, algebra.hashing);
+            }
+        }
+    }
+
+    fn repair<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        slice: i64,
+        hash: u64,
+        key: &K,
+        store: &Store<K, T>,
+        algebra: &Algebra<'_, V, A>,
+    ) {
+        if slice < self.first || slice >= self.beyond {
+            return;
+        }
+        let Some(whole) = algebra.fold(store, (self.first, self.beyond), hash, key) else { return };
+        let after = algebra.aggregate.heap_bytes(&whole.0);
+        match self.running.get_mut(hash, key) {
+            Some(old) => {
+                let before = algebra.aggregate.heap_bytes(&old.0);
+                *old = whole;
+                self.running.add_heap(before, after);
+            }
+            None => {
+                self.running.insert(hash, key.clone(), whole, after, algebra.hashing);
+            }
+        }
+    }
+}
+
+/// A position in the content of a window: in the second table or the first, and where.
+pub(crate) type Spot = (bool, usize);
+
+impl<'a, K: Hash + Eq, T> Content<'a, K, T> {
+    /// The key and partial at a spot of [`Content::next`]'s: of two tables, the one that it names.
+    pub(crate) fn at(&self, (second, spot): Spot) -> Option<(&'a K, &'a T)> {
+        match *self {
+            Self::Nothing => None,
+            Self::One(table) => table.at(spot),
+            Self::Two(first, back) => if second { back } else { first }.at(spot),
+            Self::Counted(table) => table.at(spot).map(|(key, (partial, _))| (key, partial)),
+        }
+    }
+
+    /// What the other table has of the key at a spot.
+    pub(crate) fn rest(&self, (second, _): Spot, hash: impl FnOnce() -> u64, key: &K) -> Option<&'a T> {
+        match *self {
+            Self::Two(_, back) if !second => back.get(hash(), key),
+            _ => None,
+        }
+    }
+
+    /// The next spot with an entry, each key once: those of the first table, then those only in the second.
+    pub(crate) fn next(&self, scan: &mut Spot, hashing: &Hashing) -> Option<Spot> {
+        loop {
+            let spot = *scan;
+            if spot.1 >= self.spots(spot.0) {
+                if spot.0 {
+                    return None;
+                }
+                *scan = (true, 0);
+                continue;
+            }
+            scan.1 += 1;
+            match (self, self.at(spot)) {
+                (Self::Two(first, _), Some((key, _))) if spot.0 => {
+                    if first.get(hashing.hash(key), key).is_none() {
+                        return Some(spot);
+                    }
+                }
+                (_, Some(_)) => return Some(spot),
+                (_, None) => {}
+            }
+        }
+    }
+
+    fn spots(&self, second: bool) -> usize {
+        match *self {
+            Self::One(table) if !second => table.spots(),
+            Self::Two(first, back) => if second { back } else { first }.spots(),
+            Self::Counted(table) if !second => table.spots(),
+            _ => 0,
+        }
+    }
+
+    pub(crate) fn spot_of(&self, hash: u64, key: &K) -> Option<Spot> {
+        match self {
+            Self::Nothing => None,
+            Self::One(table) => table.spot_of(hash, key).map(|spot| (false, spot)),
+            Self::Two(first, back) => first
+                .spot_of(hash, key)
+                .map(|spot| (false, spot))
+                .or_else(|| back.spot_of(hash, key).map(|spot| (true, spot))),
+            Self::Counted(table) => table.spot_of(hash, key).map(|spot| (false, spot)),
+        }
+    }
+}

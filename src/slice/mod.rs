@@ -1,0 +1,9 @@
+//! What is stored: one table of partials per slice of time, and how slices make up a window.
+
+mod combine;
+mod store;
+mod table;
+
+pub(crate) use combine::{Algebra, Combine, Content, Inverse, Positions, Spot, Strategy};
+pub(crate) use store::Store;
+pub(crate) use table::{Hashing, Table};

@@ -1,0 +1,371 @@
+//! All slices: those near the watermark in a ring, those far ahead in a tree.
+//!
+//! The ring covers the slices `[base, base + len)`, one slot each; finding an event's slice there is an
+//! index computation. An event a thousand years ahead must not stretch the ring, so what lies beyond it
+//! is kept by ordinal in a tree and moves into the ring when the ring gets there.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::hash::Hash;
+use core::mem::size_of;
+
+use super::{Hashing, Table};
+use crate::grid::{Grid, Ruler};
+
+/// Slots that the ring has from the start, and those it may grow to: far more slices than most windows
+/// have, yet an empty ring of this size takes only a few megabytes.
+const RING_MIN: usize = 16;
+const RING_MAX: usize = 1 << 16;
+
+#[derive(Debug)]
+pub(crate) struct Store<K, T> {
+    grid: Grid,
+    ruler: Ruler,
+    /// Empty, or a power of two of slots; slice `s` in slot `s mod len`. A table without entries is a slice
+    /// that is not there.
+    ring: Vec<Table<K, T>>,
+    /// The first slice the ring covers: the first of a slide, so that the ruler can start there.
+    base: i64,
+    base_start: i64,
+    far: BTreeMap<i64, Table<K, T>>,
+    /// Slices before this one have expired.
+    expired: i64,
+    live: usize,
+    live_in_ring: usize,
+    pool: Pool<K, T>,
+    /// Bytes of all live tables.
+    bytes: usize,
+}
+
+impl<K, T> Store<K, T> {
+    pub(crate) fn new(grid: Grid) -> Self {
+        Self {
+            grid,
+            ruler: grid.ruler(),
+            ring: Vec::new(),
+            base: 0,
+            base_start: 0,
+            far: BTreeMap::new(),
+            expired: i64::MIN,
+            live: 0,
+            live_in_ring: 0,
+            pool: Pool::new(),
+            bytes: 0,
+        }
+    }
+
+    /// The table of the slice at `time`, which must not be before [`Store::covers_from`], if the ring
+    /// covers it. It may be empty.
+    #[inline(always)]
+    pub(crate) fn covered(&mut self, time: i64) -> Option<&mut Table<K, T>> {
+        let distance = time.wrapping_sub(self.base_start) as u64;
+        let slot = self.ruler.slices(distance);
+        if slot >= self.ring.len() as u64 {
+            return None;
+        }
+        let mask = self.ring.len() - 1;
+        self.ring.get_mut((self.base as usize).wrapping_add(slot as usize) & mask)
+    }
+
+    /// The first instant that the ring covers.
+    pub(crate) fn covers_from(&self) -> i64 {
+        if self.ring.is_empty() { i64::MAX } else { self.base_start }
+    }
+
+    pub(crate) fn live(&self) -> usize {
+        self.live
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        let far = self.far.len() * size_of::<(i64, Table<K, T>)>();
+        self.bytes + self.pool.bytes + self.ring.capacity() * size_of::<Table<K, T>>() + far
+    }
+
+    fn slot(&self, slice: i64) -> Option<usize> {
+        let beyond = (self.base as i128) + self.ring.len() as i128;
+        (self.base <= slice && i128::from(slice) < beyond)
+            .then(|| (slice as usize) & (self.ring.len().wrapping_sub(1)))
+    }
+
+    /// A slice's table, if the slice is there.
+    #[inline]
+    pub(crate) fn get(&self, slice: i64) -> Option<&Table<K, T>> {
+        let table = match self.slot(slice) {
+            Some(slot) => self.ring.get(slot),
+            None => self.far.get(&slice),
+        };
+        table.filter(|table| !table.is_empty())
+    }
+
+    /// The first slice at or after `from` that is there.
+    pub(crate) fn next_live(&self, from: i64) -> Option<i64> {
+        let far = self.far.range(from..).next().map(|(&slice, _)| slice);
+        if self.live_in_ring == 0 {
+            return far;
+        }
+        let beyond = self.base.saturating_add(self.ring.len() as i64);
+        let ring = (from.max(self.base)..beyond).find(|&slice| self.get(slice).is_some());
+        match (ring, far) {
+            (Some(ring), Some(far)) => Some(ring.min(far)),
+            (found, None) | (None, found) => found,
+        }
+    }
+
+    /// The last slice that is there.
+    pub(crate) fn last_live(&self) -> Option<i64> {
+        let far = self.far.last_key_value().map(|(&slice, _)| slice);
+        let in_ring = || (0..self.ring.len() as i64).rev().map(|slot| self.base + slot);
+        let ring = || in_ring().find(|&slice| self.get(slice).is_some());
+        far.max(if self.live_in_ring > 0 { ring() } else { None })
+    }
+
+    /// The slices in `[first, beyond)` that are there, in the order of time.
+    pub(crate) fn live_in(&self, first: i64, beyond: i64) -> impl Iterator<Item = i64> + '_ {
+        let mut from = Some(first);
+        core::iter::from_fn(move || {
+            let slice = self.next_live(from?).filter(|&slice| slice < beyond)?;
+            from = slice.checked_add(1);
+            Some(slice)
+        })
+    }
+
+    /// All slices that are there, in the order of time.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (i64, &Table<K, T>)> {
+        self.live_in(i64::MIN, i64::MAX).filter_map(|slice| self.get(slice).map(|table| (slice, table)))
+    }
+
+    /// Expires all slices before `slice`; their tables are kept for others.
+    pub(crate) fn expire_before(&mut self, slice: i64) {
+        if slice <= self.expired {
+            return;
+        }
+        self.expired = slice;
+        while let Some(first) = self.far.first_entry()
+            && *first.key() < slice
+        {
+            let table = first.remove();
+            self.drop_live(table);
+        }
+        if !self.ring.is_empty() {
+            let beyond = slice.min(self.base.saturating_add(self.ring.len() as i64));
+            for old in self.base..beyond {
+                if self.live_in_ring == 0 {
+                    break;
+                }
+                self.take_from_ring(old).into_iter().for_each(|table| self.drop_live(table));
+            }
+            self.move_base(self.base.max(self.grid.whole_slide(slice)));
+        }
+        if self.live == 0 {
+            self.pool.empty();
+        }
+    }
+
+    fn take_from_ring(&mut self, slice: i64) -> Option<Table<K, T>> {
+        let slot = self.slot(slice)?;
+        let table = self.ring.get_mut(slot).filter(|table| !table.is_empty())?;
+        let table = core::mem::replace(table, Table::new());
+        self.live_in_ring -= 1;
+        Some(table)
+    }
+
+    fn drop_live(&mut self, table: Table<K, T>) {
+        self.live -= 1;
+        self.bytes -= table.bytes();
+        self.pool.put(table);
+    }
+
+    /// Brings the ring to start at `base`, which must not leave a slice behind.
+    fn move_base(&mut self, base: i64) {
+        self.base = base;
+        if self.live_in_ring == 0
+            && let Some((&first, _)) = self.far.first_key_value()
+        {
+            self.base = self.base.max(self.grid.whole_slide(first));
+        }
+        self.base_start = self.grid.slice_start(self.base);
+        while let Some((&first, _)) = self.far.first_key_value()
+            && let Some(slot) = self.slot(first)
+        {
+            if let Some(table) = self.far.remove(&first) {
+                self.ring[slot] = table;
+                self.live_in_ring += 1;
+            }
+        }
+    }
+
+    /// Makes the ring cover `slice` if that is a matter of slots and not of memory.
+    fn reach(&mut self, slice: i64) {
+        if self.ring.is_empty() {
+            self.ring.resize_with(RING_MIN, Table::new);
+        }
+        if self.live == 0 || slice < self.base {
+            self.lower_base(self.grid.whole_slide(slice));
+        }
+        let needed = i128::from(slice) - i128::from(self.base) + 1;
+        if needed > self.ring.len() as i128 && needed <= RING_MAX as i128 {
+            self.grow_ring((needed as usize).next_power_of_two());
+        }
+    }
+
+    /// Starts the ring earlier; what falls off its end goes to the tree.
+    fn lower_base(&mut self, base: i64) {
+        let end = self.base.saturating_add(self.ring.len() as i64);
+        let kept = base.saturating_add(self.ring.len() as i64).clamp(self.base, end);
+        for slice in kept..end {
+            if self.live_in_ring == 0 {
+                break;
+            }
+            if let Some(table) = self.take_from_ring(slice) {
+                self.far.insert(slice, table);
+            }
+        }
+        self.base = base;
+        self.base_start = self.grid.slice_start(base);
+    }
+
+    fn grow_ring(&mut self, slots: usize) {
+        let mut grown: Vec<Table<K, T>> = Vec::new();
+        grown.resize_with(slots, Table::new);
+        let old = self.ring.len();
+        for slice in self.base..self.base.saturating_add(old as i64) {
+            core::mem::swap(&mut grown[slice as usize & (slots - 1)], &mut self.ring[slice as usize & (old - 1)]);
+        }
+        self.ring = grown;
+        self.move_base(self.base);
+    }
+
+    /// Borrows an empty table from the pool.
+    pub(crate) fn borrow_table(&mut self) -> Table<K, T> {
+        self.pool.get()
+    }
+
+    /// Gives a table back to the pool.
+    pub(crate) fn return_table(&mut self, table: Table<K, T>) {
+        self.pool.put(table);
+    }
+
+    /// How many tables of what is derived from slices may wait in the pool besides.
+    pub(crate) fn expect_borrowed(&mut self, tables: usize) {
+        self.pool.limit = POOLED + tables;
+    }
+}
+
+impl<K: Hash + Eq, T> Store<K, T> {
+    /// Bytes by which a new key in this slice makes the state grow.
+    pub(crate) fn growth(&self, slice: i64) -> usize {
+        match self.get(slice) {
+            Some(table) => table.growth(),
+            None => self.pool.next().map_or_else(|| Table::<K, T>::new().growth(), |_| 0),
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, slice: i64, hash: u64, key: &K) -> Option<&mut T> {
+        match self.slot(slice) {
+            Some(slot) => self.ring.get_mut(slot),
+            None => self.far.get_mut(&slice),
+        }
+        .and_then(|table| table.get_mut(hash, key))
+    }
+
+    /// Notes that a partial's own heap changed.
+    pub(crate) fn add_heap(&mut self, slice: i64, before: usize, after: usize) {
+        if before == after {
+            return;
+        }
+        self.bytes = self.bytes + after - before;
+        let table = match self.slot(slice) {
+            Some(slot) => self.ring.get_mut(slot),
+            None => self.far.get_mut(&slice),
+        };
+        if let Some(table) = table {
+            table.add_heap(before, after);
+        }
+    }
+
+    /// Adds a key that the slice at `time` does not have yet, where [`Store::covered`] has that slice, it
+    /// is not empty, and there is room.
+    pub(crate) fn insert_covered(
+        &mut self,
+        time: i64,
+        hash: u64,
+        key: K,
+        partial: T,
+        heap: usize,
+        hashing: &Hashing,
+    ) {
+        self.bytes += heap;
+        if let Some(table) = self.covered(time) {
+            table.insert(hash, key, partial, heap, hashing);
+        }
+    }
+
+    /// Adds a key that the slice does not have yet.
+    pub(crate) fn insert(&mut self, slice: i64, hash: u64, key: K, partial: T, heap: usize, hashing: &Hashing) {
+        let slot = match self.slot(slice) {
+            Some(slot) if self.live > 0 => Some(slot),
+            _ => {
+                self.reach(slice);
+                self.slot(slice)
+            }
+        };
+        let table = match slot {
+            Some(slot) => &mut self.ring[slot],
+            None => self.far.entry(slice).or_insert_with(Table::new),
+        };
+        let mut before = table.bytes();
+        if table.is_empty() {
+            *table = self.pool.get();
+            before = 0;
+            self.live += 1;
+            self.live_in_ring += usize::from(slot.is_some());
+        }
+        table.insert(hash, key, partial, heap, hashing);
+        self.bytes = self.bytes + table.bytes() - before;
+    }
+}
+
+/// Tables to keep beside those that are borrowed and come back in turn.
+const POOLED: usize = 2;
+
+/// Empty tables for slices to come, so that a steady stream allocates nothing.
+#[derive(Debug)]
+struct Pool<K, T> {
+    tables: Vec<Table<K, T>>,
+    limit: usize,
+    /// How many keys slices have had lately: a table much larger than that is not worth keeping (E2).
+    recent: usize,
+    bytes: usize,
+}
+
+impl<K, T> Pool<K, T> {
+    fn new() -> Self {
+        Self { tables: Vec::new(), limit: POOLED, recent: 0, bytes: 0 }
+    }
+
+    fn next(&self) -> Option<&Table<K, T>> {
+        self.tables.last()
+    }
+
+    fn get(&mut self) -> Table<K, T> {
+        let table = self.tables.pop().unwrap_or_else(Table::new);
+        self.bytes -= table.bytes();
+        table
+    }
+
+    fn put(&mut self, mut table: Table<K, T>) {
+        self.recent = table.len().max(self.recent - self.recent.div_ceil(8));
+        table.clear();
+        let oversized = table.capacity() > 4 * self.recent.max(16);
+        if !oversized && table.capacity() > 0 && self.tables.len() < self.limit {
+            self.bytes += table.bytes();
+            self.tables.push(table);
+        }
+    }
+
+    fn empty(&mut self) {
+        self.tables = Vec::new();
+        self.recent = 0;
+        self.bytes = 0;
+    }
+}

@@ -1,0 +1,138 @@
+//! The partials of one slice, by key.
+
+use core::hash::{BuildHasher, Hash};
+use core::mem::size_of;
+
+use foldhash::SharedSeed;
+use foldhash::fast::SeedableRandomState;
+use hashbrown::HashTable;
+
+/// How keys are hashed: seeded, so that nobody can choose keys that collide (E3).
+#[derive(Clone, Debug)]
+pub(crate) struct Hashing(SeedableRandomState);
+
+impl Hashing {
+    /// With the seed of a configuration, or one of the process's own.
+    pub(crate) fn new(seed: Option<u64>) -> Self {
+        Self(match seed {
+            Some(seed) => SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()),
+            None => SeedableRandomState::random(),
+        })
+    }
+
+    #[inline(always)]
+    pub(crate) fn hash<K: Hash>(&self, key: &K) -> u64 {
+        self.0.hash_one(key)
+    }
+}
+
+impl BuildHasher for Hashing {
+    type Hasher = <SeedableRandomState as BuildHasher>::Hasher;
+
+    fn build_hasher(&self) -> Self::Hasher {
+        self.0.build_hasher()
+    }
+}
+
+/// A hash table from keys to partials, which also knows what heap the partials own.
+///
+/// Hashes are computed by the caller, once per event. A *spot* is an entry's position, stable until the
+/// next insertion.
+#[derive(Debug)]
+pub(crate) struct Table<K, T> {
+    entries: HashTable<(K, T)>,
+    /// Heap owned by the partials, as the aggregate tells it.
+    heap: usize,
+}
+
+impl<K, T> Table<K, T> {
+    pub(crate) const fn new() -> Self {
+        Self { entries: HashTable::new(), heap: 0 }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.entries.capacity()
+    }
+
+    /// Bytes allocated, entries' heap included.
+    pub(crate) fn bytes(&self) -> usize {
+        self.entries.allocation_size() + self.heap
+    }
+
+    /// Bytes by which one more entry makes the table grow.
+    pub(crate) fn growth(&self) -> usize {
+        match self.entries.len() < self.entries.capacity() {
+            true => 0,
+            // It doubles, and while it moves both copies are there.
+            false => (2 * self.entries.allocation_size()).max(8 * (size_of::<(K, T)>() + 1)),
+        }
+    }
+
+    pub(crate) fn add_heap(&mut self, before: usize, after: usize) {
+        self.heap = self.heap + after - before;
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+        self.heap = 0;
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &T)> {
+        self.entries.iter().map(|(key, partial)| (key, partial))
+    }
+
+    pub(crate) fn spots(&self) -> usize {
+        self.entries.num_buckets()
+    }
+
+    #[inline]
+    pub(crate) fn at(&self, spot: usize) -> Option<(&K, &T)> {
+        self.entries.get_bucket(spot).map(|(key, partial)| (key, partial))
+    }
+}
+
+impl<K: Clone, T: Clone> Table<K, T> {
+    /// Becomes a copy of `other`, in the memory it has if that fits.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        self.entries.clone_from(&other.entries);
+        self.heap = other.heap;
+    }
+}
+
+impl<K: Hash + Eq, T> Table<K, T> {
+    #[inline(always)]
+    pub(crate) fn get_mut(&mut self, hash: u64, key: &K) -> Option<&mut T> {
+        self.entries.find_mut(hash, |(k, _)| k == key).map(|(_, partial)| partial)
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, hash: u64, key: &K) -> Option<&T> {
+        self.entries.find(hash, |(k, _)| k == key).map(|(_, partial)| partial)
+    }
+
+    pub(crate) fn spot_of(&self, hash: u64, key: &K) -> Option<usize> {
+        self.entries.find_bucket_index(hash, |(k, _)| k == key)
+    }
+
+    /// Adds an entry whose key is not there yet.
+    #[inline]
+    pub(crate) fn insert(&mut self, hash: u64, key: K, partial: T, heap: usize, hashing: &Hashing) -> &mut T {
+        self.heap += heap;
+        let entry = self.entries.insert_unique(hash, (key, partial), |(key, _)| hashing.hash(key));
+        &mut entry.into_mut().1
+    }
+
+    pub(crate) fn remove(&mut self, hash: u64, key: &K) {
+        if let Ok(entry) = self.entries.find_entry(hash, |(k, _)| k == key) {
+            entry.remove();
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! State → bytes. Nothing is changed by it, and with ordered output equal states give equal bytes (S2).
+
+use alloc::vec::Vec;
+use core::hash::Hash;
+
+use serde::Serialize;
+
+use super::frame::{Section, Writer};
+use super::{Cursor, Description, ProgressSection};
+use crate::aggregate::Aggregate;
+use crate::fire::Order;
+use crate::operator::Windowing;
+use crate::slice::Table;
+
+impl<K, V, A> Windowing<K, V, A>
+where
+    K: Hash + Eq + Clone + Serialize,
+    A: Aggregate<V>,
+    A::Acc: Serialize,
+{
+    /// The whole state as bytes, between any two calls, also in the middle of a drain (S1). Give them to
+    /// [`restore`](Self::restore) and go on as if nothing had happened.
+    ///
+    /// Everything is in it: slices, partitions with their watermarks and idleness, the position of the
+    /// drain, counters. O(state).
+    ///
+    /// # Panics
+    ///
+    /// When a key's or an accumulator's own `Serialize` fails, as it must not: postcard takes all that serde
+    /// can say but sequences of unknown length.
+    pub fn snapshot(&self) -> Vec<u8> {
+        let mut writer = Writer::new();
+        writer.section(Section::Configuration, |bytes| put(&Description::of(self), bytes));
+        let progress = ProgressSection { progress: self.progress.save(), counters: self.counters };
+        writer.section(Section::Progress, |bytes| put(&progress, bytes));
+        for (slice, table) in self.store.iter() {
+            writer.section(Section::Slice, |bytes| put_entries(slice, table, self.plan.order, bytes));
+        }
+        writer.section(Section::Firing, |bytes| self.put_firing(bytes));
+        writer.finish()
+    }
+
+    fn put_firing(&self, bytes: Vec<u8>) -> Vec<u8> {
+        let firing = &self.firing;
+        let cursor = Cursor {
+            next: firing.next,
+            positions: firing.combine.positions(),
+            draining: firing.drain.as_ref().map(|drain| drain.window),
+        };
+        let mut bytes = put(&cursor, bytes);
+        bytes = put_all(&firing.remaining(&self.store, &self.hashing), bytes);
+        bytes = put(&firing.deferred.len(), bytes);
+        for late in &firing.deferred {
+            bytes = put(&(late.at, late.slice, &late.key, &late.partial), bytes);
+        }
+        bytes = put(&firing.refire, bytes);
+        bytes = put(&firing.reissues.len(), bytes);
+        for (&window, reissues) in &firing.reissues {
+            bytes = put_entries(window, reissues, self.plan.order, bytes);
+        }
+        bytes = put(&firing.marked.len(), bytes);
+        for (window, keys) in &firing.marked {
+            bytes = put(window, bytes);
+            bytes = put(&keys.len(), bytes);
+            for key in keys {
+                bytes = put(key, bytes);
+            }
+        }
+        bytes
+    }
+}
+
+fn put<T: Serialize + ?Sized>(value: &T, bytes: Vec<u8>) -> Vec<u8> {
+    postcard::to_extend(value, bytes).expect("keys and accumulators must serialize")
+}
+
+fn put_all<T: Serialize>(values: &[T], mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes = put(&values.len(), bytes);
+    for value in values {
+        bytes = put(value, bytes);
+    }
+    bytes
+}
+
+/// A table: its ordinal, the number of its entries, and they, by key where output is ordered.
+fn put_entries<K: Serialize, T: Serialize>(
+    ordinal: i64,
+    table: &Table<K, T>,
+    order: Option<Order<K>>,
+    bytes: Vec<u8>,
+) -> Vec<u8> {
+    let mut bytes = put(&(ordinal, table.len()), bytes);
+    let Some(order) = order else {
+        return table.iter().fold(bytes, |bytes, entry| put(&entry, bytes));
+    };
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_unstable_by(|a, b| order(a.0, b.0));
+    for entry in entries {
+        bytes = put(&entry, bytes);
+    }
+    bytes
+}
