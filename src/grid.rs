@@ -77,7 +77,12 @@ impl Grid {
         debug_assert!(self.first <= time && time < self.beyond);
         let slide = self.floor(i128::from(time));
         let within = i128::from(time) - self.start(slide);
-        if self.cut == 0 { slide as i64 } else { (2 * slide) as i64 + i64::from(within >= i128::from(self.cut)) }
+        if self.cut == 0 {
+            return slide as i64;
+        }
+        let slice = 2 * slide + i128::from(within >= i128::from(self.cut));
+        // Only the rest of a gap at the very beginning of time has no ordinal; any gap's will do.
+        i64::try_from(slice).unwrap_or(i64::MIN + 1)
     }
 
     /// Whether a slice lies between windows (slide > size).
@@ -124,13 +129,20 @@ impl Grid {
     }
 
     /// The first window that ends after `time`.
-    pub(crate) fn first_ending_after(&self, time: i64) -> i64 {
-        clamp(self.floor(i128::from(time) - i128::from(self.size)) + 1)
+    pub(crate) fn first_ending_after(&self, time: impl Into<i128>) -> i64 {
+        clamp(self.floor(time.into() - i128::from(self.size)) + 1)
+    }
+
+    /// The first end of a window that is after `time`.
+    pub(crate) fn first_end_after(&self, time: impl Into<i128>) -> i64 {
+        let window = self.floor(time.into() - i128::from(self.size)) + 1;
+        clamp(self.start(window) + i128::from(self.size))
     }
 
     /// The latest end of a window that is not after `time`.
     pub(crate) fn last_end(&self, time: i64) -> i64 {
-        self.end_of(self.first_ending_after(time).saturating_sub(1))
+        let window = self.floor(i128::from(time) - i128::from(self.size));
+        clamp(self.start(window) + i128::from(self.size))
     }
 
     /// The ordinal of a window given by its bounds, if it is one of the grid's.

@@ -26,11 +26,16 @@ impl Lateness {
     /// A window accepts until `watermark >= end + allowed`, saturating, so that at the end of input every
     /// window is closed and with the longest lateness none is before.
     pub(crate) fn first_open(self, grid: &Grid, watermark: i64) -> Option<i64> {
-        (watermark < i64::MAX).then(|| match watermark.checked_sub(self.allowed) {
-            Some(closed_up_to) => grid.first_ending_after(closed_up_to),
-            // Before all of time: no window that fits ends there.
-            None => i64::MIN,
-        })
+        self.closed_up_to(watermark).map(|time| grid.first_ending_after(time))
+    }
+
+    /// Where that window ends.
+    pub(crate) fn first_open_end(self, grid: &Grid, watermark: i64) -> Option<i64> {
+        self.closed_up_to(watermark).map(|time| grid.first_end_after(time))
+    }
+
+    fn closed_up_to(self, watermark: i64) -> Option<i128> {
+        (watermark < i64::MAX).then(|| i128::from(watermark) - i128::from(self.allowed))
     }
 
     pub(crate) fn judge(self, grid: &Grid, slice: i64, watermark: i64) -> Verdict {

@@ -240,10 +240,10 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
     /// and nothing is late there.
     pub fn output_watermark(&self) -> Watermark {
         let watermark = self.progress.watermark();
-        let open = self.plan.lateness.first_open(&self.plan.grid, watermark);
-        let open = open.map(|window| self.plan.grid.end_of(window).saturating_sub(1));
-        let waiting = self.firing.waiting(&self.plan, &self.store, watermark).map(|end| end.saturating_sub(1));
-        Watermark::from_micros([open, waiting].into_iter().flatten().fold(watermark, i64::min))
+        let open = self.plan.lateness.first_open_end(&self.plan.grid, watermark);
+        let waiting = self.firing.waiting(&self.plan, &self.store, watermark);
+        let results = [open, waiting].into_iter().flatten().map(|end| end.saturating_sub(1));
+        Watermark::from_micros(results.fold(watermark, i64::min))
     }
 
     fn algebra(&self) -> Algebra<'_, V, A> {
@@ -254,7 +254,7 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
     fn settle(&mut self) {
         let grid = self.settings.grid;
         let boundary = self.progress.boundary();
-        let watermark = self.progress.settle(|watermark| grid.end_of(grid.first_ending_after(watermark)));
+        let watermark = self.progress.settle(|watermark| grid.first_end_after(watermark));
         if boundary != self.progress.boundary() || watermark == i64::MAX {
             self.sealed = grid.last_end(watermark);
             self.busy = true;

@@ -114,8 +114,8 @@ impl<K, T> Store<K, T> {
     /// The last slice that is there.
     pub(crate) fn last_live(&self) -> Option<i64> {
         let far = self.far.last_key_value().map(|(&slice, _)| slice);
-        let in_ring = || (0..self.ring.len() as i64).rev().map(|slot| self.base + slot);
-        let ring = || in_ring().find(|&slice| self.get(slice).is_some());
+        let covered = self.base..self.base.saturating_add(self.ring.len() as i64);
+        let ring = || covered.clone().rev().find(|&slice| self.get(slice).is_some());
         far.max(if self.live_in_ring > 0 { ring() } else { None })
     }
 

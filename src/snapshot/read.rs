@@ -96,7 +96,8 @@ where
     fn check_slice(&self, slice: i64) -> Result<(), &'static str> {
         let grid = &self.settings.grid;
         let (first, beyond) = grid.admits();
-        if slice < grid.slice_of(first) || slice > grid.slice_of(beyond - 1) {
+        let start = grid.slice_start(slice);
+        if start < first || start >= beyond || grid.slice_of(start) != slice {
             return Err("a slice outside the range of time");
         }
         if grid.is_gap(slice) {

@@ -2,8 +2,8 @@
 //!
 //! The kernel's watermark is a function of the partitions' present state and of the watermark last
 //! observed, evaluated when somebody looks ([`Progress::settle`]): at the start and the end of every push
-//! and at every poll. What the host declares in between (reports, idles, resumes, additions) is only noted,
-//! so the order of those calls cannot matter (W6).
+//! at every poll, and when the host asks for it. What the host declares in between (reports, idles,
+//! resumes, additions) is only noted, so the order of those calls cannot matter (W6).
 //!
 //! Per event almost nothing of this runs. A partition keeps its maximum event time and a `limit`: up to
 //! there an event can change nothing but that maximum. Of all partitions only the one that holds the
@@ -14,6 +14,7 @@ mod min_tree;
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -169,6 +170,9 @@ pub(crate) struct Progress {
     watermark: i64,
     pending: Vec<u32>,
     unsettled: bool,
+    /// The host has looked at the watermark since something was declared: what it saw must hold, so what
+    /// it declares next comes after that. (Atomic only so that looking through `&self` can note it.)
+    observed: AtomicBool,
     present: u32,
     active: u32,
     any_ended: bool,
@@ -189,6 +193,7 @@ impl Progress {
             watermark: i64::MIN,
             pending: Vec::new(),
             unsettled: false,
+            observed: AtomicBool::new(false),
             present: 0,
             active: 0,
             any_ended: false,
@@ -217,7 +222,7 @@ impl Progress {
     // What the host declares. Each returns false for a partition that is not there.
 
     pub(crate) fn add(&mut self) -> Partition {
-        self.settle_pushes();
+        self.before_declaring();
         let bound = self.rules.bound;
         let slot = match self.vacant.pop() {
             Some(slot) => {
@@ -239,7 +244,7 @@ impl Progress {
 
     pub(crate) fn remove(&mut self, partition: Partition) -> bool {
         let Some(slot) = self.find(partition) else { return false };
-        self.settle_pushes();
+        self.before_declaring();
         let lane = &mut self.lanes[slot as usize];
         self.active -= u32::from(lane.state == State::Active);
         self.present -= 1;
@@ -258,9 +263,8 @@ impl Progress {
     }
 
     pub(crate) fn finish(&mut self) {
-        let present: Vec<Partition> = self.statuses().map(|status| status.partition).collect();
-        for partition in present {
-            self.end(partition);
+        for slot in 0..self.lanes.len() as u32 {
+            self.end(self.handle(slot));
         }
         self.finished = true;
         self.unsettled = true;
@@ -268,14 +272,14 @@ impl Progress {
 
     pub(crate) fn mark_idle(&mut self, partition: Partition) -> bool {
         let Some(slot) = self.find(partition) else { return false };
-        self.settle_pushes();
+        self.before_declaring();
         self.idle(slot);
         true
     }
 
     pub(crate) fn mark_active(&mut self, partition: Partition) -> bool {
         let Some(slot) = self.find(partition) else { return false };
-        self.settle_pushes();
+        self.before_declaring();
         self.lanes[slot as usize].quiet_since = None;
         self.activate(slot);
         true
@@ -283,7 +287,7 @@ impl Progress {
 
     pub(crate) fn set_watermark(&mut self, partition: Partition, watermark: i64) -> bool {
         let Some(slot) = self.find(partition) else { return false };
-        self.settle_pushes();
+        self.before_declaring();
         let lane = &mut self.lanes[slot as usize];
         let before = lane.watermark();
         lane.floor = lane.floor.max(watermark);
@@ -301,16 +305,17 @@ impl Progress {
     /// The first tick after an event ends the quiet, the second starts to count, so that a slow tick
     /// never counts time in which the partition spoke.
     pub(crate) fn tick(&mut self, now: i64) {
-        self.settle_pushes();
+        self.before_declaring();
         let now = self.now.map_or(now, |before| before.max(now));
         self.now = Some(now);
         let Some(timeout) = self.rules.idle_timeout else { return };
         for slot in 0..self.lanes.len() as u32 {
             let lane = &mut self.lanes[slot as usize];
+            let touched = core::mem::take(&mut lane.touched);
             if lane.state != State::Active {
                 continue;
             }
-            if core::mem::take(&mut lane.touched) {
+            if touched {
                 lane.quiet_since = None;
             } else {
                 let since = *lane.quiet_since.get_or_insert(now);
@@ -368,9 +373,20 @@ impl Progress {
         self.unsettled
     }
 
-    /// Evaluates the watermark (W3, W4) and sets the alarm for the next one that matters, which `next`
-    /// gives for a watermark.
+    /// Evaluates the watermark and sets the alarm for the next one that matters, which `next` gives for a
+    /// watermark.
     pub(crate) fn settle(&mut self, next: impl Fn(i64) -> i64) -> i64 {
+        self.evaluate();
+        self.unsettled = false;
+        if self.watermark >= self.boundary {
+            self.boundary = next(self.watermark);
+        }
+        self.set_alarm();
+        self.watermark
+    }
+
+    /// The watermark from the partitions as they are (W3, W4).
+    fn evaluate(&mut self) {
         let before = self.watermark;
         while let Some(slot) = self.pending.pop() {
             self.lanes[slot as usize].pending = false;
@@ -381,16 +397,20 @@ impl Progress {
             Some(watermark) => watermark,
             None => self.least().map_or(before, |least| before.max(least)),
         };
-        self.unsettled = false;
-        if self.watermark >= self.boundary {
-            self.boundary = next(self.watermark);
+        *self.observed.get_mut() = false;
+    }
+
+    /// Comes before anything is declared: what was pushed has been observed, and so has what was declared
+    /// before if the host looked.
+    fn before_declaring(&mut self) {
+        if !self.unsettled || *self.observed.get_mut() {
+            self.evaluate();
         }
-        self.set_alarm();
-        self.watermark
     }
 
     /// The watermark as it would be settled now. O(log partitions) when nothing is pending.
     pub(crate) fn watermark(&self) -> i64 {
+        self.observed.store(true, Ordering::Relaxed);
         match (self.without_minimum(), self.holder()) {
             (Some(watermark), _) => watermark,
             (None, Some((_, least))) => self.watermark.max(least),
@@ -440,6 +460,7 @@ impl Progress {
 
     /// The partition that holds the watermark back, if one does.
     pub(crate) fn held_by(&self) -> Option<Partition> {
+        self.observed.store(true, Ordering::Relaxed);
         if self.without_minimum().is_some() {
             return None;
         }
@@ -493,16 +514,6 @@ impl Progress {
 
     fn holder_by_bounds(&self) -> Option<(u32, i64)> {
         self.tree.min_by(&|slot| self.exact(slot))
-    }
-
-    /// What has been pushed was observed; what is declared from here on waits for the next observation.
-    fn settle_pushes(&mut self) {
-        if self.unsettled || self.without_minimum().is_some() {
-            return;
-        }
-        if let Some(least) = self.least() {
-            self.watermark = self.watermark.max(least);
-        }
     }
 
     fn set_alarm(&mut self) {
@@ -569,6 +580,7 @@ impl Progress {
     }
 
     pub(crate) fn statuses(&self) -> impl Iterator<Item = PartitionStatus> + '_ {
+        self.observed.store(true, Ordering::Relaxed);
         let present = |slot: &u32| self.lanes[*slot as usize].state != State::Vacant;
         (0..self.lanes.len() as u32).filter(present).map(|slot| self.status(slot))
     }
@@ -613,6 +625,7 @@ pub(crate) struct Saved {
     watermark: i64,
     pending: Vec<u32>,
     unsettled: bool,
+    observed: bool,
     any_ended: bool,
     finished: bool,
     now: Option<i64>,
@@ -626,6 +639,7 @@ impl Progress {
             watermark: self.watermark,
             pending: self.pending.clone(),
             unsettled: self.unsettled,
+            observed: self.observed.load(Ordering::Relaxed),
             any_ended: self.any_ended,
             finished: self.finished,
             now: self.now,
@@ -642,6 +656,7 @@ impl Progress {
             present: active + count(State::Idle),
             watermark: saved.watermark,
             unsettled: saved.unsettled,
+            observed: AtomicBool::new(saved.observed),
             any_ended: saved.any_ended,
             finished: saved.finished,
             now: saved.now,

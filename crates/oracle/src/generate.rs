@@ -1,0 +1,322 @@
+//! Timelines: decoded from bytes, drawn at random, enumerated, transformed.
+//!
+//! Bytes and proptest share one decoder (`draw`): a fuzzer mutates the same
+//! small numbers that proptest draws and shrinks. All zero is the plainest case
+//! (tumbling windows of 10, one partition, one key, nothing but events), so
+//! shrinking a number is simplifying a case.
+
+mod draw;
+mod exhaustive;
+mod transform;
+
+use proptest::array::uniform;
+use proptest::collection::vec;
+use proptest::prelude::{Strategy, any};
+
+use crate::case::{Case, Config, Step};
+
+pub use exhaustive::{Limits, exhaustive};
+pub use transform::{coarsen_watermarks, permute_events, split_watermarks};
+
+use draw::{CONFIG_BYTES, DRAW_BYTES, PROFILE_BYTES, Profile};
+
+/// Most random steps in one case; [`Case::from_bytes`] ignores what is left, so
+/// that no input runs for minutes.
+pub const MAX_STEPS: usize = 2000;
+
+/// No generated configuration has an event in more windows than this: the model
+/// stores it in each.
+pub const MAX_OVERLAP: i64 = 64;
+
+impl Case {
+    /// Decodes any bytes into a legal case; missing bytes read as zero.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let (config, rest) = take::<CONFIG_BYTES>(bytes);
+        let (profile, rest) = take::<PROFILE_BYTES>(rest);
+        let draws = rest.chunks(DRAW_BYTES).take(MAX_STEPS);
+        let draws: Vec<[u8; DRAW_BYTES]> = draws.map(|chunk| take(chunk).0).collect();
+        build(&draw::config(config), profile, &draws)
+    }
+}
+
+/// Legal configurations, extremes included.
+pub fn config() -> impl Strategy<Value = Config> {
+    uniform::<_, CONFIG_BYTES>(any::<u8>()).prop_map(draw::config)
+}
+
+/// Up to 200 steps to run under a configuration, which only sets the scale of
+/// the times. Kinds of step are switched off per case (swarm testing); half of
+/// the cases end with [`Step::Finish`].
+pub fn steps(config: &Config) -> impl Strategy<Value = Vec<Step>> + use<> {
+    let config = config.clone();
+    raw_steps().prop_map(move |(profile, draws)| build(&config, profile, &draws).steps)
+}
+
+/// Whole cases. They shrink better than `config().prop_flat_map(steps)`.
+pub fn case() -> impl Strategy<Value = Case> {
+    (config(), raw_steps()).prop_map(|(config, (profile, draws))| build(&config, profile, &draws))
+}
+
+type RawSteps = ([u8; PROFILE_BYTES], Vec<[u8; DRAW_BYTES]>);
+
+fn raw_steps() -> impl Strategy<Value = RawSteps> {
+    let draw = uniform::<_, DRAW_BYTES>(any::<u8>());
+    (uniform(any::<u8>()), vec(draw, 0..200))
+}
+
+fn build(config: &Config, profile: [u8; PROFILE_BYTES], draws: &[[u8; DRAW_BYTES]]) -> Case {
+    Case { name: None, config: config.clone(), steps: Profile::new(profile, config).steps(draws) }
+}
+
+/// The first `N` bytes, padded with zeros, and what follows.
+fn take<const N: usize>(bytes: &[u8]) -> ([u8; N], &[u8]) {
+    let (head, rest) = bytes.split_at(N.min(bytes.len()));
+    let mut taken = [0; N];
+    taken[..head.len()].copy_from_slice(head);
+    (taken, rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Model, Outcome, Verdict};
+    use crate::window::{Pane, Timing};
+    use proptest::prelude::*;
+    use proptest::test_runner::{RngAlgorithm, TestRng};
+    use std::collections::BTreeSet;
+
+    /// Byte strings as a fuzzer would make them, always the same ones.
+    fn byte_strings(count: usize) -> impl Iterator<Item = Vec<u8>> {
+        let mut rng = TestRng::from_seed(RngAlgorithm::XorShift, &[7; 16]);
+        (0..count).map(move |_| {
+            let mut bytes = vec![0; (rng.next_u32() % 1500) as usize];
+            rng.fill_bytes(&mut bytes);
+            bytes
+        })
+    }
+
+    #[test]
+    fn no_bytes_are_the_plainest_case() {
+        let plainest =
+            Case { name: None, config: Config::tumbling(10), steps: vec![Step::Add, Step::Finish] };
+        assert_eq!(Case::from_bytes(&[]), plainest);
+        let zeros = Case::from_bytes(&[0; CONFIG_BYTES + PROFILE_BYTES + 1]);
+        assert_eq!(zeros.steps.len(), 3, "one byte of a draw is a draw");
+        let event = Step::Event { p: 0, time: 0, key: 0, value: -3 };
+        assert_eq!(zeros.steps[1], event);
+    }
+
+    #[test]
+    fn any_bytes_are_a_legal_case_that_runs() {
+        for bytes in byte_strings(300) {
+            let case = Case::from_bytes(&bytes);
+            case.config.check().unwrap();
+            let overlap = (case.config.size - 1) / case.config.slide + 1;
+            assert!(overlap <= MAX_OVERLAP, "{:?}", case.config);
+            let mut model = Model::new(case.config.clone());
+            for step in &case.steps {
+                model.step(step);
+                model.assert_invariants();
+            }
+            assert_eq!(Case::from_json(&case.to_json()), Ok(case));
+        }
+    }
+
+    /// A generator that never gets somewhere makes every property true there.
+    #[test]
+    fn everything_there_is_happens_in_some_case() {
+        let mut seen = BTreeSet::new();
+        for bytes in byte_strings(1000) {
+            let case = Case::from_bytes(&bytes);
+            let c = &case.config;
+            seen.insert(format!("slide {:?} size", c.slide.cmp(&c.size)));
+            seen.insert(format!("{:?} {:?}", c.resume, c.late_firing));
+            seen.insert(format!("huge {}", c.size > 5000));
+            seen.insert(format!("skew {:?}", c.max_future_skew.map(|guard| guard.policy)));
+            seen.insert(format!("host {}", c.generator == crate::Generator::Host));
+            seen.insert(format!("finish {}", case.steps.last() == Some(&Step::Finish)));
+            for (step, outcome) in case.steps.iter().zip(Model::run(&case)) {
+                let kind = format!("{step:?}");
+                let kind = kind.split(' ').next().unwrap_or_default();
+                seen.insert(format!("{kind} error {}", outcome.error));
+                seen.insert(match outcome.verdict {
+                    Some(Verdict::PartlyLate { .. }) => "partly late".into(),
+                    Some(Verdict::Late { .. }) => "late".into(),
+                    other => format!("{other:?}"),
+                });
+                seen.extend(
+                    outcome.panes.iter().map(|pane| format!("{:?} {}", pane.timing, pane.index.min(2))),
+                );
+            }
+        }
+        for expected in [
+            "slide Less size",
+            "slide Equal size",
+            "slide Greater size",
+            "Exclude EachEvent",
+            "Exclude OncePerDrain",
+            "Hold EachEvent",
+            "Hold OncePerDrain",
+            "skew None",
+            "skew Some(Admit)",
+            "skew Some(Reject)",
+            "huge true",
+            "host true",
+            "host false",
+            "finish true",
+            "finish false",
+            "Add error false",
+            "Remove error false",
+            "Remove error true",
+            "End error false",
+            "End error true",
+            "SetWatermark error false",
+            "SetWatermark error true",
+            "Idle error false",
+            "Idle error true",
+            "Active error false",
+            "Active error true",
+            "Tick error false",
+            "Finish error false",
+            "Some(Accepted)",
+            "partly late",
+            "late",
+            "Some(Unassigned)",
+            "Some(Rejected(UnknownPartition))",
+            "Some(Rejected(OutOfRange))",
+            "Some(Rejected(Skew))",
+            "OnTime 0",
+            "Late 0",
+            "Late 1",
+            "Late 2",
+        ] {
+            assert!(seen.contains(expected), "never: {expected}; seen: {seen:#?}");
+        }
+    }
+
+    #[test]
+    fn exhaustive_yields_what_it_says() {
+        let count = |limits: Limits| (limits.count(), exhaustive(limits).count());
+        assert_eq!(count(Limits::small(0)), (6, 6));
+        assert_eq!(count(Limits::small(1)), (186, 186));
+        assert_eq!(count(Limits::small(2)), (5766, 5766));
+        assert_eq!(Limits::small(3).count(), 178_746);
+        assert_eq!(Limits::small(4).count(), 5_541_126);
+        assert_eq!(Limits::tiny(3).count(), 10_368);
+        assert_eq!(Limits::tiny(4).count(), 124_416);
+        assert_eq!(Limits::tiny(5).count(), 1_492_992);
+        let distinct: BTreeSet<String> = exhaustive(Limits::small(2)).map(|c| c.to_json()).collect();
+        assert_eq!(distinct.len(), 5766);
+    }
+
+    #[test]
+    fn exhaustive_small_worlds_keep_the_invariants() {
+        for case in exhaustive(Limits::small(2)).chain(exhaustive(Limits::tiny(3))) {
+            let mut model = Model::new(case.config.clone());
+            for step in case.steps.iter().chain([&Step::Finish]) {
+                model.step(step);
+                model.drain();
+                model.assert_invariants();
+            }
+            assert_eq!(model.live_windows(), 0, "{case:?}");
+        }
+    }
+
+    #[test]
+    fn transforms_by_hand() {
+        let set = |p, w| Step::SetWatermark { p, w };
+        let case = |steps: &[Step]| Case {
+            name: None,
+            config: Config::tumbling(1),
+            steps: [&[Step::Add, Step::Add], steps].concat(),
+        };
+        let coarse = case(&[set(0, 0), set(0, 10), set(1, 5), set(1, 4), set(0, 11)]);
+        let fine = case(&[set(0, 0), set(0, 3), set(0, 6), set(0, 10), set(1, 5), set(1, 4), set(0, 11)]);
+        assert_eq!(split_watermarks(&coarse, 3), fine);
+        assert_eq!(coarsen_watermarks(&fine), coarse, "the first of each stays");
+    }
+
+    /// Why the transforms leave a partition's first watermark alone.
+    #[test]
+    fn w5_a_finer_first_report_is_another_timeline() {
+        let set = |p, w| Step::SetWatermark { p, w };
+        let run = |first_reports: &[Step]| {
+            let held = [Step::Add, set(0, 10), Step::Add, set(0, 30)];
+            let mut model = Model::new(Config::tumbling(1));
+            let steps = held.iter().chain(first_reports);
+            steps.map(|step| model.step(step).watermark).last()
+        };
+        assert_eq!(run(&[set(1, 20)]), Some(20));
+        assert_eq!(run(&[set(1, 5), set(1, 20)]), Some(30));
+    }
+
+    /// All that the host can tell one run from another by.
+    fn told(case: &Case) -> (Vec<Verdict>, Vec<Pane>, Option<i64>) {
+        let outcomes = Model::run(case);
+        let verdicts = outcomes.iter().filter_map(|outcome| outcome.verdict.clone());
+        let panes = outcomes.iter().flat_map(|outcome| outcome.panes.clone());
+        let last = outcomes.last().map(|outcome: &Outcome| outcome.watermark);
+        (verdicts.collect(), panes.collect(), last)
+    }
+
+    /// Per event its verdict, and each on-time pane, regardless of arrival.
+    fn told_regardless_of_arrival(case: &Case) -> (BTreeSet<String>, Vec<Pane>) {
+        let events = case.steps.iter().filter(|step| matches!(step, Step::Event { .. }));
+        let (verdicts, mut panes, _) = told(case);
+        let verdicts = events.zip(verdicts).map(|pair| format!("{pair:?}")).collect();
+        panes.retain(|pane| pane.timing == Timing::OnTime);
+        for pane in &mut panes {
+            pane.events.iter_mut().for_each(|event| event.seq = 0);
+            pane.events.sort_by_key(|event| (event.time, event.value));
+        }
+        (verdicts, panes)
+    }
+
+    proptest! {
+        #[test]
+        fn split_and_coarse_watermarks_tell_the_same(case in case(), pieces in 1..5u32) {
+            let split = split_watermarks(&case, pieces);
+            prop_assert_eq!(told(&split), told(&case));
+            prop_assert_eq!(told(&coarsen_watermarks(&split)), told(&case));
+        }
+
+        #[test]
+        fn permuted_events_tell_the_same(mut case in case(), seed: u64, plain: bool) {
+            // Half of the cases are sure to be ones that are permuted at all.
+            if plain {
+                case.config.generator = crate::Generator::Host;
+                case.config.max_future_skew = None;
+            }
+            let permuted = permute_events(&case, seed);
+            prop_assert_eq!(told_regardless_of_arrival(&permuted), told_regardless_of_arrival(&case));
+        }
+
+        #[test]
+        fn steps_alone_are_as_legal_as_a_case(
+            (config, steps) in config().prop_flat_map(|c| (Just(c.clone()), steps(&c))),
+        ) {
+            let mut model = Model::new(config);
+            for step in &steps {
+                model.step(step);
+                model.assert_invariants();
+            }
+            prop_assert_eq!(&steps[0], &Step::Add);
+        }
+    }
+
+    #[test]
+    fn permuting_changes_something() {
+        let events = (0..20).map(|value| Step::Event { p: 0, time: value, key: 0, value });
+        let case = Case {
+            name: None,
+            config: Config::tumbling(10),
+            steps: [Step::Add].into_iter().chain(events).collect(),
+        };
+        let permuted = permute_events(&case, 1);
+        assert_ne!(permuted, case);
+        assert_eq!(permuted.steps[..2], case.steps[..2]);
+        assert_eq!(permuted, permute_events(&case, 1), "replays");
+        assert_ne!(permuted, permute_events(&case, 2));
+    }
+}
