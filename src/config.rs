@@ -173,7 +173,8 @@ impl Config {
         if first >= beyond {
             return Err(ConfigError::never_fits(size, slide));
         }
-        let bound = self.max_disorder.map(|bound| not_negative("the bound of disorder", bound)).transpose()?;
+        let bound =
+            self.max_disorder.map(|bound| not_negative("the bound of disorder", bound)).transpose()?;
         let idle_timeout = self.idle_timeout.map(|t| not_negative("the idle timeout", t)).transpose()?;
         let skew = match self.max_future_skew {
             Some((skew, suspect)) => Some((not_negative("the allowed skew into the future", skew)?, suspect)),

@@ -45,7 +45,9 @@ impl fmt::Display for ConfigError {
             ConfigErrorKind::NotPositive { what, given } => {
                 write!(f, "{what} must be longer than nothing; given {given}")
             }
-            ConfigErrorKind::Negative { what, given } => write!(f, "{what} must not be negative; given {given}"),
+            ConfigErrorKind::Negative { what, given } => {
+                write!(f, "{what} must not be negative; given {given}")
+            }
             ConfigErrorKind::NotMicroseconds { what, given } => write!(
                 f,
                 "{what} must be a whole number of microseconds within ±{} of them; given {given}",
@@ -138,10 +140,9 @@ impl<K, V> fmt::Display for Rejected<K, V> {
                 "event time {time} is out of range: its windows must fit 64 bits of microseconds, which they do \
                  from {first} up to {beyond}"
             ),
-            Reason::FutureSkew { horizon } => write!(
-                f,
-                "event time {time} is suspect: the allowed skew into the future ends at {horizon}"
-            ),
+            Reason::FutureSkew { horizon } => {
+                write!(f, "event time {time} is suspect: the allowed skew into the future ends at {horizon}")
+            }
             Reason::OverBudget { used, growth, budget } => write!(
                 f,
                 "the state takes {used} bytes and would grow by {growth}, over its budget of {budget}: drain due \
@@ -196,7 +197,9 @@ impl RestoreError {
     pub fn is_damaged(&self) -> bool {
         matches!(
             self.kind,
-            RestoreErrorKind::Damaged { .. } | RestoreErrorKind::Unreadable { .. } | RestoreErrorKind::Trailing { .. }
+            RestoreErrorKind::Damaged { .. }
+                | RestoreErrorKind::Unreadable { .. }
+                | RestoreErrorKind::Trailing { .. }
         )
     }
 
@@ -240,9 +243,9 @@ impl fmt::Display for RestoreError {
                 "the snapshot was taken with {what} {snapshot}, but {configured} is configured: restore it with \
                  the configuration it was taken with"
             ),
-            RestoreErrorKind::NotFresh => {
-                f.write_str("a snapshot is restored into a kernel that has just been built, and this one was used")
-            }
+            RestoreErrorKind::NotFresh => f.write_str(
+                "a snapshot is restored into a kernel that has just been built, and this one was used",
+            ),
         }
     }
 }

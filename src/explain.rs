@@ -62,7 +62,10 @@ impl fmt::Display for Explanation {
                 write!(f, "{window} is due (the watermark is at {watermark}): poll to get its panes")?;
             }
             WindowProgress::Fired { until } => {
-                write!(f, "{window} has fired, and fires again for late events until the watermark reaches {until}")?;
+                write!(
+                    f,
+                    "{window} has fired, and fires again for late events until the watermark reaches {until}"
+                )?;
             }
             WindowProgress::Closed => write!(f, "{window} has closed at watermark {watermark}")?,
         }

@@ -151,7 +151,11 @@ impl<K, T> Firing<K, T> {
         let drain = self.drain.as_ref().map(|drain| drain.window);
         let refire = self.refire.as_ref().map(|refire| refire.next);
         let marked = self.marked.first_key_value().map(|(&window, _)| window);
-        [deferred, due, drain, refire, marked].into_iter().flatten().min().map(|window| plan.grid.end_of(window))
+        [deferred, due, drain, refire, marked]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|window| plan.grid.end_of(window))
     }
 
     /// The first window that is due, has something in it and has not fired.
@@ -184,7 +188,8 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         loop {
             let reached = self.deferred.front().map_or(watermark, |late| late.at);
             if let Some(drain) = &mut self.drain {
-                if let Some(spot) = drain.next(&mut self.list, &self.combine.content(store), algebra.hashing) {
+                if let Some(spot) = drain.next(&mut self.list, &self.combine.content(store), algebra.hashing)
+                {
                     return Some(Ready::OnTime { window: drain.window, spot });
                 }
                 self.next = drain.window.saturating_add(1);
@@ -257,7 +262,8 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         self.list.clear();
         for key in keys.iter().rev() {
             let hash = algebra.hashing.hash(key);
-            self.list.push(content.spot_of(hash, key).ok_or("a key still to be drained is not in its window")?);
+            self.list
+                .push(content.spot_of(hash, key).ok_or("a key still to be drained is not in its window")?);
         }
         self.drain = Some(Drain { window, scan: None });
         Ok(())
@@ -376,7 +382,9 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
             self.marks -= 1;
             let hash = algebra.hashing.hash(&key);
             let index = self.reissues.get(&window).and_then(|r| r.get(hash, &key)).map_or(0, |r| r.next);
-            let Some((partial, _)) = algebra.fold(store, plan.grid.slices_of(window), hash, &key) else { continue };
+            let Some((partial, _)) = algebra.fold(store, plan.grid.slices_of(window), hash, &key) else {
+                continue;
+            };
             let reissue = Reissue { next: index.saturating_add(1), marked: false };
             self.note_reissue(window, hash, &key, reissue, algebra.hashing);
             self.late = Some((key, partial));
@@ -384,7 +392,14 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         }
     }
 
-    pub(crate) fn note_reissue(&mut self, window: i64, hash: u64, key: &K, reissue: Reissue, hashing: &Hashing) {
+    pub(crate) fn note_reissue(
+        &mut self,
+        window: i64,
+        hash: u64,
+        key: &K,
+        reissue: Reissue,
+        hashing: &Hashing,
+    ) {
         let reissues = self.reissues.entry(window).or_insert_with(Table::new);
         match reissues.get_mut(hash, key) {
             Some(known) => *known = reissue,

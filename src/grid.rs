@@ -157,11 +157,13 @@ impl Grid {
     }
 
     pub(crate) fn ruler(&self) -> Ruler {
+        let slide = self.slide as u64;
+        let shift = slide.ilog2();
         Ruler {
-            slide: self.slide as u64,
-            reciprocal: u64::MAX / self.slide as u64,
-            cut: if self.cut == 0 { u64::MAX } else { self.cut as u64 },
-            shift: u32::from(self.cut != 0),
+            slide,
+            reciprocal: (1_u128 << (63 + shift)).div_ceil(u128::from(slide)) as u64,
+            shift,
+            cut: if self.cut == 0 { None } else { Some(self.cut as u64) },
         }
     }
 }
@@ -175,24 +177,27 @@ fn clamp(time: i128) -> i64 {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ruler {
     slide: u64,
-    /// `⌊(2^64 - 1) / slide⌋`. The product's upper half is the quotient or one less, because the
-    /// reciprocal is short by at most one and a half units in the last place.
+    /// `⌈2^(63 + shift) / slide⌉`, with `shift` such that it takes all 64 bits (Granlund and Montgomery,
+    /// "Division by invariant integers using multiplication", PLDI 1994).
     reciprocal: u64,
-    cut: u64,
     shift: u32,
+    cut: Option<u64>,
 }
 
 impl Ruler {
+    /// Distances below this are measured exactly: an excess of less than `slide < 2^(shift + 1)` in the
+    /// reciprocal, times the distance, stays below the `2^(63 + shift)` that it is divided by.
+    pub(crate) const REACH: u64 = 1 << 62;
+
     /// Slices from the start of a slide to the instant `distance` microseconds after it.
     #[inline(always)]
     pub(crate) fn slices(&self, distance: u64) -> u64 {
-        let mut slides = ((u128::from(distance) * u128::from(self.reciprocal)) >> 64) as u64;
-        let mut within = distance - slides * self.slide;
-        if within >= self.slide {
-            slides += 1;
-            within -= self.slide;
+        debug_assert!(distance < Self::REACH);
+        let slides = ((u128::from(2 * distance) * u128::from(self.reciprocal)) >> 64) as u64 >> self.shift;
+        match self.cut {
+            None => slides,
+            Some(cut) => 2 * slides + u64::from(distance - slides * self.slide >= cut),
         }
-        (slides << self.shift) + u64::from(within >= self.cut)
     }
 }
 
@@ -242,7 +247,7 @@ mod tests {
         fn the_ruler_divides_exactly(
             slide in prop_oneof![1..100i64, 1..i64::MAX],
             size in prop_oneof![1..100i64, 1..i64::MAX],
-            distance in prop_oneof![0..1000u64, 0..u64::MAX / 2],
+            distance in prop_oneof![0..1000u64, 0..Ruler::REACH],
         ) {
             let grid = Grid::new(size, slide, 0);
             let whole = distance / slide as u64;

@@ -77,7 +77,8 @@ mod grid;
 
 mod aggregate;
 pub use aggregate::{
-    Aggregate, Collect, Count, First, Invertible, Last, Max, Mean, Min, Moments, Sum, Summand, TopK, Variance, laws,
+    Aggregate, Collect, Count, First, Invertible, Last, Max, Mean, Min, Moments, Sum, Summand, TopK,
+    Variance, laws,
 };
 
 mod slice;

@@ -83,8 +83,8 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
     }
 
     /// Combines sliding windows by subtracting what leaves, which takes less memory than keeping
-    /// partials of what stays. Only for aggregates that have an inverse. Tumbling windows have nothing to
-    /// combine. Affects the windows that fire from now on.
+    /// partials of what stays. Only for aggregates that have an inverse. For a kernel that has just been
+    /// built: later it has no effect, nor has it on tumbling windows, which have nothing to combine.
     #[must_use]
     pub fn subtract_on_evict(mut self) -> Self
     where
@@ -166,7 +166,11 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
     /// # Errors
     ///
     /// When the partition is not there.
-    pub fn set_watermark(&mut self, partition: Partition, watermark: Watermark) -> Result<(), UnknownPartition> {
+    pub fn set_watermark(
+        &mut self,
+        partition: Partition,
+        watermark: Watermark,
+    ) -> Result<(), UnknownPartition> {
         let known = self.progress.set_watermark(partition, watermark.as_micros());
         self.declared(partition, known)
     }
@@ -247,7 +251,12 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
     }
 
     fn algebra(&self) -> Algebra<'_, V, A> {
-        Algebra { aggregate: &self.aggregate, hashing: &self.hashing, inverse: self.inverse, value: PhantomData }
+        Algebra {
+            aggregate: &self.aggregate,
+            hashing: &self.hashing,
+            inverse: self.inverse,
+            value: PhantomData,
+        }
     }
 
     /// Evaluates the watermark and what follows from it.
@@ -335,7 +344,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     #[inline(never)]
     fn try_insert(&mut self, partition: Partition, time: Timestamp, hash: u64, key: &K, value: &V) -> bool {
         let micros = time.as_micros();
-        let grows = self.store.covered(micros).is_none_or(|table| table.growth() > 0);
+        let grows = self.store.covered(micros).is_none_or(|table| table.is_full());
         if grows || !self.progress.note(partition, micros) {
             return false;
         }
@@ -435,7 +444,9 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let own = self.progress.get(event.partition).map_or(Watermark::MIN, |status| status.watermark);
         let reason = match own.timestamp() > event.time {
             true => LateReason::Disorder { partition_watermark: own },
-            false => LateReason::PartitionBehind { partition_watermark: own, held_by: self.progress.held_by() },
+            false => {
+                LateReason::PartitionBehind { partition_watermark: own, held_by: self.progress.held_by() }
+            }
         };
         Late { event, watermark, late_by: TimeDelta::microseconds(behind), reason, missed }
     }
@@ -549,8 +560,11 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     /// Whether a window that has fired takes nothing more.
     fn is_last(&self, window: i64) -> bool {
         let lateness = self.settings.lateness;
-        let open = lateness.first_open(&self.settings.grid, self.progress.watermark());
-        open.is_none_or(|open| window < open) && (lateness.allowed == 0 || self.firing.is_quiet())
+        if lateness.allowed == 0 {
+            return true;
+        }
+        let open = lateness.first_open(&self.settings.grid, self.progress.settled());
+        open.is_none_or(|open| window < open) && self.firing.is_quiet()
     }
 
     /// Why a window of a key has not fired, or what else has become of it (X1).
@@ -563,7 +577,8 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         });
         Explanation {
             window,
-            progress: ordinal.map_or(WindowProgress::NotAWindow, |o| self.window_progress(o, watermark, present)),
+            progress: ordinal
+                .map_or(WindowProgress::NotAWindow, |o| self.window_progress(o, watermark, present)),
             present,
             fires_at: Watermark::at(window.end),
             watermark: Watermark::from_micros(watermark),

@@ -147,7 +147,9 @@ impl fmt::Display for LateReason {
             }
             Self::PartitionBehind { partition_watermark, held_by } => {
                 write!(f, "its partition, at {partition_watermark}, is behind the others")?;
-                held_by.map_or(Ok(()), |partition| write!(f, " and not waited for ({partition} holds the watermark)"))
+                held_by.map_or(Ok(()), |partition| {
+                    write!(f, " and not waited for ({partition} holds the watermark)")
+                })
             }
         }
     }

@@ -32,7 +32,8 @@ impl Counters {
 
     /// Whether a count is so large that no stream can have led to it, nor can be counted on from there.
     pub(crate) fn has_absurd(&self) -> bool {
-        let Self { accepted, partly_late, late, unassigned, rejected, suspect, windows_fired, panes_fired } = *self;
+        let Self { accepted, partly_late, late, unassigned, rejected, suspect, windows_fired, panes_fired } =
+            *self;
         [accepted, partly_late, late, unassigned, rejected, suspect, windows_fired, panes_fired]
             .into_iter()
             .any(|count| count > 1 << 56)

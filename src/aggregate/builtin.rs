@@ -539,7 +539,8 @@ mod tests {
     #[test]
     fn collect_and_first_and_last_go_by_event_time() {
         let at = Timestamp::from_micros;
-        let (all, first, last) = (Collect::of(|v: &char| *v), First::of(|v: &char| *v), Last::of(|v: &char| *v));
+        let (all, first, last) =
+            (Collect::of(|v: &char| *v), First::of(|v: &char| *v), Last::of(|v: &char| *v));
         let (mut a, mut f, mut l) = (all.lift(at(5), &'a'), first.lift(at(5), &'a'), last.lift(at(5), &'a'));
         for (time, value) in [(3, 'b'), (5, 'c'), (3, 'd'), (4, 'e')] {
             all.add(&mut a, at(time), &value);

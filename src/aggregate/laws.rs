@@ -35,8 +35,11 @@ where
 {
     let lifted: Vec<A::Acc> = values.iter().zip(0..).map(|(v, i)| aggregate.lift(at(i), v)).collect();
     for (first, second, third) in cuts(values.len()) {
-        let (a, b, c) =
-            (fold(aggregate, &lifted, first), fold(aggregate, &lifted, second), fold(aggregate, &lifted, third));
+        let (a, b, c) = (
+            fold(aggregate, &lifted, first),
+            fold(aggregate, &lifted, second),
+            fold(aggregate, &lifted, third),
+        );
         let mut left_first = a.clone();
         aggregate.combine(&mut left_first, &b);
         aggregate.combine(&mut left_first, &c);
@@ -56,7 +59,8 @@ where
         for (i, value) in values.iter().enumerate().take(end).skip(1) {
             aggregate.add(&mut added, at(i), value);
         }
-        let (added, combined) = (aggregate.lower(&added), aggregate.lower(&fold(aggregate, &lifted, (0, end))));
+        let (added, combined) =
+            (aggregate.lower(&added), aggregate.lower(&fold(aggregate, &lifted, (0, end))));
         assert!(
             same(&added, &combined),
             "`add` is not `combine` of `lift`: values (0, {end}) give {added:?} added and {combined:?} combined"

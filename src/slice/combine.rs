@@ -92,7 +92,13 @@ impl<V, A: Aggregate<V>> Algebra<'_, V, A> {
         }
     }
 
-    fn insert<K: Hash + Eq + Clone>(&self, table: &mut Table<K, A::Acc>, hash: u64, key: &K, partial: A::Acc) {
+    fn insert<K: Hash + Eq + Clone>(
+        &self,
+        table: &mut Table<K, A::Acc>,
+        hash: u64,
+        key: &K,
+        partial: A::Acc,
+    ) {
         let heap = self.aggregate.heap_bytes(&partial);
         table.insert(hash, key.clone(), partial, heap, self.hashing);
     }

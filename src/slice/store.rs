@@ -27,6 +27,8 @@ pub(crate) struct Store<K, T> {
     /// The first slice the ring covers: the first of a slide, so that the ruler can start there.
     base: i64,
     base_start: i64,
+    /// From `base_start` to the end of what the ring covers.
+    span: u64,
     far: BTreeMap<i64, Table<K, T>>,
     /// Slices before this one have expired.
     expired: i64,
@@ -45,6 +47,7 @@ impl<K, T> Store<K, T> {
             ring: Vec::new(),
             base: 0,
             base_start: 0,
+            span: 0,
             far: BTreeMap::new(),
             expired: i64::MIN,
             live: 0,
@@ -59,12 +62,12 @@ impl<K, T> Store<K, T> {
     #[inline(always)]
     pub(crate) fn covered(&mut self, time: i64) -> Option<&mut Table<K, T>> {
         let distance = time.wrapping_sub(self.base_start) as u64;
-        let slot = self.ruler.slices(distance);
-        if slot >= self.ring.len() as u64 {
+        if distance >= self.span {
             return None;
         }
-        let mask = self.ring.len() - 1;
-        self.ring.get_mut((self.base as usize).wrapping_add(slot as usize) & mask)
+        let slot = self.ruler.slices(distance) as usize;
+        let mask = self.ring.len().wrapping_sub(1);
+        self.ring.get_mut((self.base as usize).wrapping_add(slot) & mask)
     }
 
     /// The first instant that the ring covers.
@@ -183,7 +186,7 @@ impl<K, T> Store<K, T> {
         {
             self.base = self.base.max(self.grid.whole_slide(first));
         }
-        self.base_start = self.grid.slice_start(self.base);
+        self.measure();
         while let Some((&first, _)) = self.far.first_key_value()
             && let Some(slot) = self.slot(first)
         {
@@ -221,7 +224,15 @@ impl<K, T> Store<K, T> {
             }
         }
         self.base = base;
-        self.base_start = self.grid.slice_start(base);
+        self.measure();
+    }
+
+    /// Where the ring starts and how far it reaches, in time. At the edge of time, where that is cut
+    /// short, events go the long way.
+    fn measure(&mut self) {
+        self.base_start = self.grid.slice_start(self.base);
+        let end = self.grid.slice_start(self.base.saturating_add(self.ring.len() as i64));
+        self.span = end.abs_diff(self.base_start).min(Ruler::REACH);
     }
 
     fn grow_ring(&mut self, slots: usize) {
@@ -229,7 +240,10 @@ impl<K, T> Store<K, T> {
         grown.resize_with(slots, Table::new);
         let old = self.ring.len();
         for slice in self.base..self.base.saturating_add(old as i64) {
-            core::mem::swap(&mut grown[slice as usize & (slots - 1)], &mut self.ring[slice as usize & (old - 1)]);
+            core::mem::swap(
+                &mut grown[slice as usize & (slots - 1)],
+                &mut self.ring[slice as usize & (old - 1)],
+            );
         }
         self.ring = grown;
         self.move_base(self.base);
@@ -255,8 +269,8 @@ impl<K: Hash + Eq, T> Store<K, T> {
     /// Bytes by which a new key in this slice makes the state grow.
     pub(crate) fn growth(&self, slice: i64) -> usize {
         match self.get(slice) {
-            Some(table) => table.growth(),
-            None => self.pool.next().map_or_else(|| Table::<K, T>::new().growth(), |_| 0),
+            Some(table) => table.growth(self.pool.recent),
+            None => self.pool.next().map_or_else(|| Table::<K, T>::new().growth(0), |_| 0),
         }
     }
 
@@ -301,7 +315,15 @@ impl<K: Hash + Eq, T> Store<K, T> {
     }
 
     /// Adds a key that the slice does not have yet.
-    pub(crate) fn insert(&mut self, slice: i64, hash: u64, key: K, partial: T, heap: usize, hashing: &Hashing) {
+    pub(crate) fn insert(
+        &mut self,
+        slice: i64,
+        hash: u64,
+        key: K,
+        partial: T,
+        heap: usize,
+        hashing: &Hashing,
+    ) {
         let slot = match self.slot(slice) {
             Some(slot) if self.live > 0 => Some(slot),
             _ => {
@@ -320,7 +342,9 @@ impl<K: Hash + Eq, T> Store<K, T> {
             self.live += 1;
             self.live_in_ring += usize::from(slot.is_some());
         }
+        table.grow(self.pool.recent, hashing);
         table.insert(hash, key, partial, heap, hashing);
+        self.pool.recent = self.pool.recent.max(table.len());
         self.bytes = self.bytes + table.bytes() - before;
     }
 }
@@ -333,7 +357,8 @@ const POOLED: usize = 2;
 struct Pool<K, T> {
     tables: Vec<Table<K, T>>,
     limit: usize,
-    /// How many keys slices have had lately: a table much larger than that is not worth keeping (E2).
+    /// How many keys slices have had lately: what a table may grow to in one go, and how much larger than
+    /// needed one may be to be worth keeping (E2).
     recent: usize,
     bytes: usize,
 }

@@ -67,13 +67,28 @@ impl<K, T> Table<K, T> {
         self.entries.allocation_size() + self.heap
     }
 
-    /// Bytes by which one more entry makes the table grow.
-    pub(crate) fn growth(&self) -> usize {
-        match self.entries.len() < self.entries.capacity() {
-            true => 0,
-            // It doubles, and while it moves both copies are there.
-            false => (2 * self.entries.allocation_size()).max(8 * (size_of::<(K, T)>() + 1)),
+    /// Whether one more entry makes the table grow.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.entries.len() == self.entries.capacity()
+    }
+
+    /// Bytes by which one more entry makes the table grow, where `expected` entries may come.
+    pub(crate) fn growth(&self, expected: usize) -> usize {
+        if !self.is_full() {
+            return 0;
         }
+        // A power of two of buckets, seven eighths of which are used, with a byte of control each. While
+        // the entries move both tables are there.
+        let buckets = ((self.len() + self.additional(expected)) * 8 / 7 + 1).next_power_of_two().max(4);
+        buckets * (size_of::<(K, T)>() + 1)
+    }
+
+    /// By how many entries to grow: twofold, or eightfold on the way to what is expected, which saves most
+    /// of the moving and never takes more memory than the slices before took.
+    fn additional(&self, expected: usize) -> usize {
+        let len = self.len().max(1);
+        len.max(expected.min(8 * len).saturating_sub(len))
     }
 
     pub(crate) fn add_heap(&mut self, before: usize, after: usize) {
@@ -108,6 +123,13 @@ impl<K: Clone, T: Clone> Table<K, T> {
 }
 
 impl<K: Hash + Eq, T> Table<K, T> {
+    /// Makes room for one more entry.
+    pub(crate) fn grow(&mut self, expected: usize, hashing: &Hashing) {
+        if self.is_full() {
+            self.entries.reserve(self.additional(expected), |(key, _)| hashing.hash(key));
+        }
+    }
+
     #[inline(always)]
     pub(crate) fn get_mut(&mut self, hash: u64, key: &K) -> Option<&mut T> {
         self.entries.find_mut(hash, |(k, _)| k == key).map(|(_, partial)| partial)

@@ -87,7 +87,8 @@ impl<'a> Reader<'a> {
     pub(super) fn section(&mut self) -> Result<(Section, &'a [u8]), RestoreError> {
         let whole = self.rest;
         let [tag] = self.array("tag")?;
-        let section = Section::of(tag).ok_or_else(|| RestoreError::unreadable("tag", "no section has this tag"))?;
+        let section =
+            Section::of(tag).ok_or_else(|| RestoreError::unreadable("tag", "no section has this tag"))?;
         let length = u64::from_le_bytes(self.array(section.name())?);
         let payload = match usize::try_from(length) {
             Ok(length) => self.take(length, section.name())?,
@@ -105,7 +106,9 @@ impl<'a> Reader<'a> {
     pub(super) fn expect(&mut self, expected: Section) -> Result<&'a [u8], RestoreError> {
         match self.section()? {
             (section, payload) if section == expected => Ok(payload),
-            (section, _) => Err(RestoreError::unreadable(section.name(), "another section should stand here")),
+            (section, _) => {
+                Err(RestoreError::unreadable(section.name(), "another section should stand here"))
+            }
         }
     }
 

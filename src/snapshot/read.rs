@@ -47,7 +47,10 @@ where
                 (Section::Slice, payload) => self.read_slice(payload)?,
                 (Section::Firing, payload) => break self.read_firing(payload)?,
                 (section, _) => {
-                    return Err(RestoreError::unreadable(section.name(), "another section should stand here"));
+                    return Err(RestoreError::unreadable(
+                        section.name(),
+                        "another section should stand here",
+                    ));
                 }
             }
         }
@@ -168,7 +171,8 @@ where
             self.check_slice(refire.slice).map_err(|why| input.unreadable(why))?;
             let (first, last) =
                 (self.settings.grid.first_window(refire.slice), self.settings.grid.last_window(refire.slice));
-            if refire.next < refire.beyond && (refire.next < first || refire.beyond > last.saturating_add(1)) {
+            if refire.next < refire.beyond && (refire.next < first || refire.beyond > last.saturating_add(1))
+            {
                 return Err(input.unreadable("a late event fires windows that it is not in"));
             }
         }

@@ -441,7 +441,8 @@ impl Progress {
     /// Who holds the minimum, and where.
     fn holder(&self) -> Option<(u32, i64)> {
         if self.unsettled {
-            let weights = (0..self.lanes.len() as u32).filter_map(|s| Some((s, self.weight(s, self.watermark)?)));
+            let weights =
+                (0..self.lanes.len() as u32).filter_map(|s| Some((s, self.weight(s, self.watermark)?)));
             return weights.min_by_key(|&(_, weight)| weight);
         }
         self.holder_by_bounds()

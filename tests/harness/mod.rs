@@ -3,14 +3,18 @@
 //! A mode is a way to use the kernel that must not change what comes out: polling seldom or one pane at
 //! a time, restoring from a snapshot after every step, ordered output, another way to combine slices.
 
-#![allow(dead_code, reason = "each test binary uses the part it needs")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "shared by test binaries, each of which uses the part it needs"
+)]
 
 use std::fmt::Debug;
 
 use chrono::TimeDelta;
 use floodmark::{
-    Admission, Aggregate, Collect, Config, Count, Counters, First, Last, LateFiring, Max, Min, Pane, Partition,
-    Resume, Sum, Suspect, Timestamp, Timing, TopK, Watermark, Windowing,
+    Admission, Aggregate, Collect, Config, Count, Counters, First, Last, LateFiring, Max, Min, Pane,
+    Partition, Resume, Sum, Suspect, Timestamp, Timing, TopK, Watermark, Windowing,
 };
 use floodmark_oracle as oracle;
 use oracle::{Case, Model, Outcome, Step};
@@ -70,7 +74,9 @@ pub fn cases(by_default: u32) -> u32 {
 
 /// Runs a case in all modes, or says which went wrong and how.
 pub fn run(case: &Case) -> Result<(), String> {
-    MODES.iter().try_for_each(|mode| run_in(case, *mode).map_err(|why| format!("{why}\nin {mode:?}\nof {}", case.to_json())))
+    MODES.iter().try_for_each(|mode| {
+        run_in(case, *mode).map_err(|why| format!("{why}\nin {mode:?}\nof {}", case.to_json()))
+    })
 }
 
 /// Runs a case in one mode.
@@ -95,18 +101,25 @@ pub fn run_in(case: &Case, mode: Mode) -> Result<(), String> {
         Collect::of(seq),
     );
     let kernel = build(&case.config, aggregate, mode)?;
-    Run::new(case, mode, kernel, aggregate, |kernel| kernel, |pane| {
-        (
-            pane.count(),
-            pane.sum(),
-            pane.min().unwrap(),
-            pane.max().unwrap(),
-            pane.first().unwrap().seq,
-            pane.last().unwrap().seq,
-            pane.top_k(3),
-            pane.in_event_time_order().iter().map(|event| event.seq).collect(),
-        )
-    })
+    Run::new(
+        case,
+        mode,
+        kernel,
+        aggregate,
+        |kernel| kernel,
+        |pane| {
+            (
+                pane.count(),
+                pane.sum(),
+                pane.min().unwrap(),
+                pane.max().unwrap(),
+                pane.first().unwrap().seq,
+                pane.last().unwrap().seq,
+                pane.top_k(3),
+                pane.in_event_time_order().iter().map(|event| event.seq).collect(),
+            )
+        },
+    )
     .go()
 }
 
@@ -202,7 +215,19 @@ where
         let model = Model::new(case.config.clone());
         let kernel = set_up(kernel);
         let (got, due) = (Vec::new(), Vec::new());
-        Self { case, mode, kernel, aggregate, set_up, expected, model, partitions: Vec::new(), seq: 0, got, due }
+        Self {
+            case,
+            mode,
+            kernel,
+            aggregate,
+            set_up,
+            expected,
+            model,
+            partitions: Vec::new(),
+            seq: 0,
+            got,
+            due,
+        }
     }
 
     fn go(mut self) -> Result<(), String> {
@@ -249,14 +274,20 @@ where
             Poll::Always => {
                 self.poll(usize::MAX);
                 self.compare_panes()?;
-                equal("output watermark", &self.kernel.output_watermark().as_micros(), &outcome.output_watermark)?;
+                equal(
+                    "output watermark",
+                    &self.kernel.output_watermark().as_micros(),
+                    &outcome.output_watermark,
+                )?;
                 self.compare_counters()?;
             }
         }
         let undrained = self.due.get(self.got.len()).map_or(i64::MAX, |row| row.end - 1);
         let promised = self.kernel.output_watermark().as_micros();
         if promised > undrained {
-            return Err(format!("output watermark {promised} has passed a result of {undrained} not yet drained (F7)"));
+            return Err(format!(
+                "output watermark {promised} has passed a result of {undrained} not yet drained (F7)"
+            ));
         }
         Ok(())
     }
@@ -280,7 +311,9 @@ where
             }
             Step::Remove { p } => kernel.remove_partition(known(p, &self.partitions)),
             Step::End { p } => kernel.end_partition(known(p, &self.partitions)),
-            Step::SetWatermark { p, w } => kernel.set_watermark(known(p, &self.partitions), Watermark::from_micros(w)),
+            Step::SetWatermark { p, w } => {
+                kernel.set_watermark(known(p, &self.partitions), Watermark::from_micros(w))
+            }
             Step::Idle { p } => kernel.mark_idle(known(p, &self.partitions)),
             Step::Active { p } => kernel.mark_active(known(p, &self.partitions)),
             Step::Tick { now } => {
@@ -332,7 +365,17 @@ where
         let expected = self.model.counters();
         let got = self.kernel.counters();
         let list = |c: Counters| {
-            (c.offered(), c.accepted, c.partly_late, c.late, c.unassigned, c.rejected, c.suspect, c.windows_fired, c.panes_fired)
+            (
+                c.offered(),
+                c.accepted,
+                c.partly_late,
+                c.late,
+                c.unassigned,
+                c.rejected,
+                c.suspect,
+                c.windows_fired,
+                c.panes_fired,
+            )
         };
         let due = (
             expected.offered,
