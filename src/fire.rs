@@ -176,6 +176,11 @@ impl<K, T> Firing<K, T> {
 }
 
 impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
+    /// Whether a late event of a key waits to be taken into one of these slices. O(late events waiting).
+    pub(crate) fn is_deferred(&self, (first, beyond): (i64, i64), key: &K) -> bool {
+        self.deferred.iter().any(|late| first <= late.slice && late.slice < beyond && late.key == *key)
+    }
+
     /// Moves on to the next pane, if one is due at `watermark`. Counts the windows that it comes by.
     pub(crate) fn advance<V, A: Aggregate<V, Acc = T>>(
         &mut self,

@@ -34,6 +34,11 @@ impl Lateness {
         self.closed_up_to(watermark).map(|time| grid.first_end_after(time))
     }
 
+    /// The next watermark at which a window closes.
+    pub(crate) fn next_close(self, grid: &Grid, watermark: i64) -> i64 {
+        self.first_open_end(grid, watermark).map_or(i64::MAX, |end| end.saturating_add(self.allowed))
+    }
+
     fn closed_up_to(self, watermark: i64) -> Option<i128> {
         (watermark < i64::MAX).then(|| i128::from(watermark) - i128::from(self.allowed))
     }

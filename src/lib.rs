@@ -103,3 +103,8 @@ pub use stats::Counters;
 
 mod error;
 pub use error::{ConfigError, Rejected, RestoreError, UnknownPartition};
+
+/// The README's example, compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

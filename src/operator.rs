@@ -261,9 +261,12 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
 
     /// Evaluates the watermark and what follows from it.
     fn settle(&mut self) {
-        let grid = self.settings.grid;
+        let Settings { grid, lateness, .. } = self.settings;
         let boundary = self.progress.boundary();
-        let watermark = self.progress.settle(|watermark| grid.first_end_after(watermark));
+        let watermark = self.progress.settle(|watermark| {
+            // What matters next is the window that becomes due, or the one that closes.
+            grid.first_end_after(watermark).min(lateness.next_close(&grid, watermark))
+        });
         if boundary != self.progress.boundary() || watermark == i64::MAX {
             self.sealed = grid.last_end(watermark);
             self.busy = true;
@@ -307,7 +310,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         &mut self,
         partition: Partition,
         time: impl Into<Timestamp>,
-        key: K,
+        mut key: K,
         value: V,
     ) -> Result<Admission<K, V>, Rejected<K, V>> {
         let time = time.into();
@@ -326,8 +329,11 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
                     }
                     return Ok(Admission::Accepted);
                 }
-            } else if !table.is_empty() && self.try_insert(partition, time, hash, &key, &value) {
-                return Ok(Admission::Accepted);
+            } else if !table.is_empty() {
+                match self.try_insert(partition, time, hash, key, &value) {
+                    Ok(()) => return Ok(Admission::Accepted),
+                    Err(given_back) => key = given_back,
+                }
             }
         }
         self.push_slow(Event { partition, time, key, value })
@@ -340,22 +346,30 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         self.set_gate();
     }
 
-    /// Adds a new key to a slice that is there, open and covered.
+    /// Adds a new key to a slice that is there, open and covered; gives it back if that takes more than
+    /// room that is there already.
     #[inline(never)]
-    fn try_insert(&mut self, partition: Partition, time: Timestamp, hash: u64, key: &K, value: &V) -> bool {
+    fn try_insert(
+        &mut self,
+        partition: Partition,
+        time: Timestamp,
+        hash: u64,
+        key: K,
+        value: &V,
+    ) -> Result<(), K> {
         let micros = time.as_micros();
         let grows = self.store.covered(micros).is_none_or(|table| table.is_full());
         if grows || !self.progress.note(partition, micros) {
-            return false;
+            return Err(key);
         }
         let partial = self.aggregate.lift(time, value);
         let heap = self.aggregate.heap_bytes(&partial);
-        self.store.insert_covered(micros, hash, key.clone(), partial, heap, &self.hashing);
+        self.store.insert_covered(micros, hash, key, partial, heap, &self.hashing);
         self.counters.accepted += 1;
         if heap > 0 {
             self.set_gate();
         }
-        true
+        Ok(())
     }
 
     /// The long way: the same decisions in full, in the order that `push` documents.
@@ -573,7 +587,8 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let ordinal = self.settings.grid.find(window);
         let present = ordinal.is_some_and(|ordinal| {
             let slices = self.settings.grid.slices_of(ordinal);
-            self.algebra().fold(&self.store, slices, self.hashing.hash(key), key).is_some()
+            self.firing.is_deferred(slices, key)
+                || self.algebra().fold(&self.store, slices, self.hashing.hash(key), key).is_some()
         });
         Explanation {
             window,
