@@ -288,7 +288,7 @@ fn assert_counts<A: Aggregate<i64>>(build: impl Fn() -> Windowing<u64, i64, A>) 
     let before = tally().live;
     let mut kernel = build();
     let partition = kernel.add_partition();
-    let mut push = |kernel: &mut Windowing<u64, i64, A>, n: i64| {
+    let push = |kernel: &mut Windowing<u64, i64, A>, n: i64| {
         let time = Timestamp::from_micros(n * SECOND / 100_000);
         let _ = kernel.push(partition, time, n as u64 % 100_000, n).unwrap();
     };

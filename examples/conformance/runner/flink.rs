@@ -22,7 +22,36 @@ pub(super) fn watermark(flink: i64) -> i64 {
     if flink == i64::MIN { flink } else { flink.saturating_add(1) }
 }
 
-/// Watermarks in our words, of which one that says nothing new is none: Flink's last two are one to us.
+/// Translates recorded watermarks.
+#[derive(Debug)]
+pub(super) struct Translation {
+    last: i64,
+}
+
+impl Translation {
+    pub(super) fn new() -> Self {
+        Self { last: i64::MIN }
+    }
+
+    /// The next one, in our words. Flink's last two watermarks are one to us, so there is none for the second.
+    pub(super) fn next(&mut self, flink: i64) -> Option<i64> {
+        let last = std::mem::replace(&mut self.last, flink);
+        let is_new = (last, flink) != (i64::MAX - 1, i64::MAX);
+        is_new.then(|| watermark(flink))
+    }
+}
+
+/// What was recorded of watermarks and statuses, in our words.
+pub(super) fn translate(recorded: &[Vec<Output>]) -> Vec<Vec<Output>> {
+    let mut translation = Translation::new();
+    let mut translate = |output: &Output| match *output {
+        Output::Watermark(f) => translation.next(f).map(Output::Watermark),
+        status @ Output::Status(_) => Some(status),
+    };
+    recorded.iter().map(|step| step.iter().filter_map(&mut translate).collect()).collect()
+}
+
+/// A watermark that only rises.
 #[derive(Debug)]
 pub(super) struct Rising {
     last: i64,
@@ -43,19 +72,6 @@ impl Rising {
     pub(super) fn last(&self) -> i64 {
         self.last
     }
-}
-
-/// What was recorded of watermarks and statuses, in our words.
-pub(super) fn translate(recorded: &[Vec<Output>]) -> Vec<Vec<Output>> {
-    let mut rising = Rising::new();
-    let mut translate = |output: &Output| match *output {
-        Output::Watermark(f) => {
-            let w = watermark(f);
-            rising.rises_to(w).then_some(Output::Watermark(w))
-        }
-        status @ Output::Status(_) => Some(status),
-    };
-    recorded.iter().map(|step| step.iter().filter_map(&mut translate).collect()).collect()
 }
 
 /// A watermark on its way into the kernel.

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::super::flink::{self, Rising};
+use super::super::flink::Translation;
 use super::super::report::{Outcome, difference};
 use super::Step;
 use super::setup::Supported;
@@ -67,18 +67,17 @@ pub(super) fn judge(
     setup: &Supported,
     input: &[Step],
     output: Vec<Vec<Record>>,
-    ours: Vec<Answer>,
+    mut ours: Vec<Answer>,
 ) -> Outcome {
     if let Some(wrong) = input.iter().zip(&ours).enumerate().find_map(|(at, (s, o))| check(setup, at, s, o)) {
         return Outcome::Failed(wrong);
     }
-    let mut recorded = translate(output);
     let mut rules = Vec::new();
-    if settle_gaps(input, &mut recorded, &ours) {
+    if retell_gaps(setup, input, &mut ours) {
         rules.push(GAP);
     }
     let rejection = ours.iter().find_map(|answer| answer.rejection());
-    let ours: Vec<Effect> = ours.into_iter().map(Answer::effect).collect();
+    let (recorded, ours) = (translate(output), ours.into_iter().map(Answer::effect).collect::<Vec<_>>());
     if let Some(why) = difference(&recorded, &ours).or(rejection) {
         if !input.iter().any(|step| step.wraps(setup)) {
             return Outcome::Failed(why);
@@ -104,32 +103,35 @@ fn check(setup: &Supported, at: usize, step: &Step, answer: &Answer) -> Option<S
     }
 }
 
-/// Takes from what was recorded the gap elements that Flink called late (finding 7). Whether there were any.
-fn settle_gaps(input: &[Step], recorded: &mut [Effect], ours: &[Answer]) -> bool {
+/// Retells of gap elements what Flink's rule says: nothing, or that they are late (finding 7). Whether it says
+/// so of any.
+fn retell_gaps(setup: &Supported, input: &[Step], ours: &mut [Answer]) -> bool {
     let mut any = false;
-    for ((step, recorded), ours) in input.iter().zip(recorded).zip(ours) {
-        if let (&Step::Element(key, time, value), Given::Unassigned) = (step, &ours.given)
-            && recorded.late == [(key, time, value)]
-        {
-            recorded.late.clear();
-            any = true;
+    let mut watermark = i64::MIN;
+    for (step, answer) in input.iter().zip(ours) {
+        match *step {
+            Step::Watermark(w) => watermark = watermark.max(w),
+            Step::Element(key, time, value) => {
+                let unassigned = matches!(answer.given, Given::Unassigned);
+                if unassigned && setup.flink_calls_gap_late(time, watermark) {
+                    answer.given = Given::Late(key, time, value);
+                    any = true;
+                }
+            }
         }
     }
     any
 }
 
 fn translate(output: Vec<Vec<Record>>) -> Vec<Effect> {
-    let mut rising = Rising::new();
+    let mut translation = Translation::new();
     let mut translate = |records: Vec<Record>| {
         let mut effect = Effect::default();
         for record in records {
             match record {
                 Record::Fire(fire) => effect.fires.push(fire),
                 Record::Late(key, time, value) => effect.late.push((key, time, value)),
-                Record::Watermark(f) => {
-                    let w = flink::watermark(f);
-                    effect.watermarks.extend(rising.rises_to(w).then_some(w));
-                }
+                Record::Watermark(f) => effect.watermarks.extend(translation.next(f)),
                 Record::Error(error) => effect.error = Some(error),
             }
         }
@@ -144,7 +146,6 @@ impl Answer {
         self.fires.sort();
         let late = match self.given {
             Given::Late(key, time, value) => vec![(key, time, value)],
-            // Flink says nothing, and what it says instead has been set aside.
             Given::Nothing | Given::Unassigned | Given::Rejected(_) => Vec::new(),
         };
         Effect { fires: self.fires, late, watermarks: self.watermark.into_iter().collect(), error: None }

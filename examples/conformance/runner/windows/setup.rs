@@ -116,6 +116,12 @@ impl Supported {
         self.since_last_start(time) >= i128::from(self.size)
     }
 
+    /// Whether Flink reports a time that lies in no window as late, rather than dropping it in silence. Its sum
+    /// wraps.
+    pub(super) fn flink_calls_gap_late(&self, time: i64, flink_watermark: i64) -> bool {
+        time.wrapping_add(self.allowed_lateness) <= flink_watermark
+    }
+
     /// Whether Flink's arithmetic leaves 64 bits when it assigns windows to this time.
     pub(super) fn wraps(&self, time: i64) -> bool {
         let (exact, size) = (i128::from(time), i128::from(self.size));
