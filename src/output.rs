@@ -69,7 +69,7 @@ pub struct Event<K, V> {
 }
 
 /// What became of an event that was offered. Every event is exactly one of these, or
-/// [`Rejected`]: nothing disappears.
+/// [`Rejected`](crate::Rejected): nothing disappears.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[must_use = "an event may have been given back: late or unassigned"]

@@ -203,15 +203,29 @@ impl<K: Hash + Eq + Clone, T: Clone> Combine<K, T> {
         }
     }
 
-    /// The slices before `slice` are about to expire.
+    /// The slices before `slice` are about to expire, and with the last of a window what was derived from
+    /// it.
     pub(crate) fn leave<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         slice: i64,
-        store: &Store<K, T>,
+        store: &mut Store<K, T>,
         algebra: &Algebra<'_, V, A>,
     ) {
-        if let Self::SubtractOnEvict(window) = self {
-            window.evict_before(slice.min(window.beyond), store, algebra);
+        match self {
+            Self::Single { .. } => {}
+            Self::TwoStacks(stacks) if slice < stacks.at.beyond => {}
+            Self::TwoStacks(stacks) => {
+                stacks.evict_before(i64::MAX, store);
+                store.return_table(core::mem::replace(&mut stacks.back, Table::new()));
+                stacks.at.first = stacks.at.beyond;
+                stacks.at.turned = stacks.at.beyond;
+            }
+            Self::SubtractOnEvict(window) => {
+                window.evict_before(slice.min(window.beyond), store, algebra);
+                if window.running.is_empty() {
+                    window.running = Table::new();
+                }
+            }
         }
     }
 
