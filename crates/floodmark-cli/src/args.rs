@@ -1,0 +1,493 @@
+//! What a person may ask for, parsed into values that need no further checks of their own.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::aggregate::Function;
+use crate::error::Stop;
+use crate::time::Unit;
+
+/// Event-time windows over files and pipes of rows.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Group rows into windows of event time and write a record for each result
+    Run(Box<RunArgs>),
+    /// Measure how far out of order a stream is, so that --max-delay can be chosen
+    Disorder(DisorderArgs),
+}
+
+/// Where rows come from and which column says when they happened.
+#[derive(Debug, clap::Args)]
+pub(crate) struct InputArgs {
+    /// Files to read one after another, in this order; `-` is standard input. Gzip is recognised
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// Format of the input [default: by extension, else by the first byte]
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<InputFormat>,
+
+    /// Column of the event time: RFC 3339, or an integer epoch. Digits finer than a microsecond are cut
+    /// off toward the past
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) time: String,
+
+    /// Unit of integer epochs; `auto` goes by the magnitude of the first one and says so
+    #[arg(long, value_enum, default_value_t = Unit::Auto)]
+    pub(crate) time_unit: Unit,
+
+    /// Read times that have no offset (2013-01-01 10:59:00) as UTC instead of refusing them
+    #[arg(long)]
+    pub(crate) assume_utc: bool,
+
+    /// Column that names a row's partition: an input with a progress of its own (a topic partition, a
+    /// device, an airport). Partitions are discovered as they appear [default: one partition]
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) partition: Option<String>,
+
+    /// What to do with a row that cannot be read: stop, skip and count it, or write it to --errors
+    #[arg(long, value_enum, default_value_t = OnError::Stop)]
+    pub(crate) on_error: OnError,
+
+    /// Where `--on-error side` puts rows that cannot be read: .csv, or else NDJSON
+    #[arg(long, value_name = "FILE", required_if_eq("on_error", "side"))]
+    pub(crate) errors: Option<PathBuf>,
+
+    /// Say nothing on standard error but errors
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
+
+    /// Columns to group by; repeat it or separate with commas. Values are told apart by their text
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    pub(crate) key: Vec<String>,
+
+    /// tumbling:SIZE or sliding:SIZE/SLIDE, then an offset if the windows do not start at 1970-01-01T00:00Z:
+    /// tumbling:1h, sliding:6h/1h, tumbling:1d-5h
+    #[arg(long, value_name = "WINDOW", allow_hyphen_values = true)]
+    pub(crate) window: WindowSpec,
+
+    /// How far rows may arrive behind the latest one of their partition: results wait that long.
+    /// `floodmark disorder` helps to choose
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) max_delay: Span,
+
+    /// How long a result is kept for rows that come even later; each of them gives a further record
+    #[arg(long, value_name = "DURATION", default_value = "0s")]
+    pub(crate) allowed_lateness: Span,
+
+    /// count, or sum, min, max, mean, variance (of a sample), first, last (by event time), collect, or
+    /// topN (top3), each as NAME:COLUMN; repeat it or separate with commas. Empty values are passed over
+    #[arg(long, value_name = "AGGREGATE", value_delimiter = ',', default_value = "count")]
+    pub(crate) aggregate: Vec<AggregateSpec>,
+
+    /// Stop waiting for a partition that has been silent for this long on the wall clock. Results then
+    /// depend on when rows arrive, so it does not go with --checkpoint
+    #[arg(long, value_name = "DURATION", conflicts_with = "checkpoint")]
+    pub(crate) idle_timeout: Option<Span>,
+
+    /// Distrust rows this far ahead of the latest one of their partition: they do not move the watermark
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) max_future_skew: Option<Span>,
+
+    /// What to do with rows beyond --max-future-skew
+    #[arg(long, value_enum, default_value_t = Suspect::Admit, requires = "max_future_skew")]
+    pub(crate) suspect: Suspect,
+
+    /// Where results go; `-` is standard output
+    #[arg(long, short, value_name = "FILE", default_value = "-")]
+    pub(crate) output: PathBuf,
+
+    /// Format of the results [default: .csv by extension, else NDJSON]
+    #[arg(long, value_enum)]
+    pub(crate) output_format: Option<OutputFormat>,
+
+    /// Where rows go that no result contains, with `watermark`, `late_by` (seconds) and `reason` (disorder,
+    /// partition_behind, no_window, out_of_range, too_far_ahead) added: .csv, or else NDJSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) late: Option<PathBuf>,
+
+    /// Folder in which to save state, input position and output lengths as the run goes on
+    #[arg(long, value_name = "DIR")]
+    pub(crate) checkpoint: Option<PathBuf>,
+
+    /// How often to save: a duration, or a number of rows
+    #[arg(long, value_name = "10s|N", default_value = "10s", requires = "checkpoint")]
+    pub(crate) checkpoint_every: Every,
+
+    /// Go on from the last checkpoint; start afresh where there is none
+    #[arg(long, requires = "checkpoint")]
+    pub(crate) resume: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DisorderArgs {
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
+
+    /// Print JSON instead of tables
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InputFormat {
+    Csv,
+    Ndjson,
+    Parquet,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    Ndjson,
+    Csv,
+}
+
+impl OutputFormat {
+    /// CSV where the name says so.
+    pub(crate) fn of(path: &Path) -> Self {
+        let is_csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+        if is_csv { Self::Csv } else { Self::Ndjson }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnError {
+    Stop,
+    Skip,
+    Side,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Suspect {
+    Admit,
+    Reject,
+}
+
+/// The value of a setting that was not given.
+pub(crate) const NOT_GIVEN: &str = "(not given)";
+
+impl RunArgs {
+    pub(crate) fn output_format(&self) -> OutputFormat {
+        self.output_format.unwrap_or_else(|| OutputFormat::of(&self.output))
+    }
+
+    /// The columns that the run reads, without repetition.
+    pub(crate) fn columns(&self) -> Vec<String> {
+        let aggregated = self.aggregate.iter().filter_map(|aggregate| aggregate.column.clone());
+        let mut columns = self.input.columns();
+        for column in self.key.iter().cloned().chain(aggregated) {
+            if !columns.contains(&column) {
+                columns.push(column);
+            }
+        }
+        columns
+    }
+
+    /// The fields of a result, in order; refused when two would have the same name.
+    pub(crate) fn fields(&self) -> Result<Vec<String>, Stop> {
+        let mut fields = vec![String::from("window_start"), String::from("window_end")];
+        fields.extend(self.key.iter().cloned());
+        fields.extend(self.aggregate.iter().map(AggregateSpec::field));
+        fields.extend([String::from("timing"), String::from("pane")]);
+        match fields.iter().enumerate().find(|(i, field)| fields[..*i].contains(field)) {
+            Some((_, field)) => Err(Stop::Usage(format!(
+                "two fields of the results would be called `{field}`: leave one of the columns or aggregates out, \
+                 or rename the column"
+            ))),
+            None => Ok(fields),
+        }
+    }
+
+    /// Everything that decides what the results are, by the name of the argument. A run is only resumed
+    /// with the same. (--on-error is not among them, so that a run that a bad row stopped can go on.)
+    pub(crate) fn settings(&self) -> Vec<(String, String)> {
+        let absolute = |path: &Path| {
+            let absolute =
+                if path == Path::new("-") { Ok(path.to_owned()) } else { std::path::absolute(path) };
+            absolute.unwrap_or_else(|_| path.to_owned()).display().to_string()
+        };
+        let list = |items: Vec<String>| items.join(",");
+        let or_none = |value: Option<String>| value.unwrap_or_else(|| String::from(NOT_GIVEN));
+        let input = &self.input;
+        [
+            ("format", or_none(input.format.map(|format| format!("{format:?}").to_lowercase()))),
+            ("time", input.time.clone()),
+            ("time-unit", input.time_unit.to_string()),
+            ("assume-utc", input.assume_utc.to_string()),
+            ("partition", or_none(input.partition.clone())),
+            ("key", list(self.key.clone())),
+            ("window", self.window.to_string()),
+            ("max-delay", self.max_delay.to_string()),
+            ("allowed-lateness", self.allowed_lateness.to_string()),
+            ("aggregate", list(self.aggregate.iter().map(ToString::to_string).collect())),
+            ("max-future-skew", or_none(self.max_future_skew.map(|skew| skew.to_string()))),
+            ("suspect", format!("{:?}", self.suspect).to_lowercase()),
+            ("output", absolute(&self.output)),
+            ("output-format", format!("{:?}", self.output_format()).to_lowercase()),
+            ("late", or_none(self.late.as_deref().map(absolute))),
+            ("errors", or_none(input.errors.as_deref().map(absolute))),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+}
+
+impl InputArgs {
+    /// The columns that say when and where a row happened.
+    pub(crate) fn columns(&self) -> Vec<String> {
+        let mut columns = vec![self.time.clone()];
+        columns.extend(self.partition.clone().filter(|partition| *partition != self.time));
+        columns
+    }
+}
+
+/// A duration of whole microseconds, not negative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span(Duration);
+
+impl Span {
+    /// The most that fits the kernel's 64 bits of microseconds.
+    const MAX: Duration = Duration::from_micros(i64::MAX as u64);
+
+    pub(crate) fn delta(self) -> TimeDelta {
+        // Cannot be cut short: `from_str` lets nothing longer in.
+        TimeDelta::microseconds(i64::try_from(self.0.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    pub(crate) fn from_micros(micros: u64) -> Self {
+        Self(Duration::from_micros(micros))
+    }
+}
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_calendar = |unit: &str| unit == "M" || unit.starts_with("mo") || unit.starts_with('y');
+        if text.split(|c: char| !c.is_alphabetic()).any(is_calendar) {
+            return Err(String::from("months and years have no one length; write days or weeks"));
+        }
+        let duration = humantime::parse_duration(text)
+            .map_err(|error| format!("{error}; write durations like 250ms, 10s, 5m, 1h30m, 1d or 1w"))?;
+        if !duration.subsec_nanos().is_multiple_of(1000) {
+            return Err(String::from("times are kept in microseconds: nothing finer can be told apart"));
+        }
+        if duration > Self::MAX {
+            return Err(String::from("more than 292,000 years"));
+        }
+        Ok(Self(duration))
+    }
+}
+
+impl fmt::Display for Span {
+    /// Exact and without spaces: `1h30m`. Only units of fixed length, never months.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [(u128, &str); 7] = [
+            (604_800_000_000, "w"),
+            (86_400_000_000, "d"),
+            (3_600_000_000, "h"),
+            (60_000_000, "m"),
+            (1_000_000, "s"),
+            (1000, "ms"),
+            (1, "us"),
+        ];
+        let mut rest = self.0.as_micros();
+        if rest == 0 {
+            return f.pad("0s");
+        }
+        let mut text = String::new();
+        for (length, unit) in UNITS {
+            if rest >= length {
+                text += &format!("{}{unit}", rest / length);
+                rest %= length;
+            }
+        }
+        f.pad(&text)
+    }
+}
+
+/// `tumbling:1h`, `sliding:6h/1h`, `tumbling:1d-5h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WindowSpec {
+    pub(crate) size: Span,
+    /// None: tumbling.
+    pub(crate) slide: Option<Span>,
+    pub(crate) offset: TimeDelta,
+}
+
+impl FromStr for WindowSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (kind, rest) = text.split_once(':').ok_or("expected tumbling:SIZE or sliding:SIZE/SLIDE")?;
+        let (lengths, offset) = match rest.find(['+', '-']) {
+            Some(at) => (&rest[..at], parse_offset(&rest[at..])?),
+            None => (rest, TimeDelta::zero()),
+        };
+        let (size, slide) = match (kind, lengths.split_once('/')) {
+            ("tumbling", None) => (lengths.parse()?, None),
+            ("sliding", Some((size, slide))) => (size.parse()?, Some(slide.parse()?)),
+            ("tumbling", Some(_)) => {
+                return Err(String::from("tumbling windows have one length: tumbling:1h"));
+            }
+            ("sliding", None) => return Err(String::from("sliding windows need two lengths: sliding:6h/1h")),
+            _ => return Err(format!("no windows are called {kind:?}; there are tumbling and sliding")),
+        };
+        if size == Span(Duration::ZERO) || slide == Some(Span(Duration::ZERO)) {
+            return Err(String::from("a window cannot have length 0"));
+        }
+        Ok(Self { size, slide, offset })
+    }
+}
+
+fn parse_offset(text: &str) -> Result<TimeDelta, String> {
+    let (sign, span) = text.split_at(1);
+    let span: Span = span.parse()?;
+    Ok(if sign == "-" { -span.delta() } else { span.delta() })
+}
+
+impl fmt::Display for WindowSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.slide {
+            Some(slide) => write!(f, "sliding:{}/{slide}", self.size)?,
+            None => write!(f, "tumbling:{}", self.size)?,
+        }
+        let micros = self.offset.num_microseconds().unwrap_or_default();
+        match micros {
+            0 => Ok(()),
+            _ => write!(
+                f,
+                "{}{}",
+                if micros < 0 { '-' } else { '+' },
+                Span::from_micros(micros.unsigned_abs())
+            ),
+        }
+    }
+}
+
+/// `count`, `mean:dep_delay_min`, `top3:distance`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AggregateSpec {
+    pub(crate) function: Function,
+    /// None only for `count`.
+    pub(crate) column: Option<String>,
+}
+
+impl AggregateSpec {
+    /// The name of the field in the results.
+    pub(crate) fn field(&self) -> String {
+        match &self.column {
+            Some(column) => format!("{}_{column}", self.function),
+            None => self.function.to_string(),
+        }
+    }
+}
+
+impl FromStr for AggregateSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (function, column) = match text.split_once(':') {
+            Some((function, column)) => (function.parse()?, Some(column.to_owned())),
+            None => (text.parse()?, None),
+        };
+        match (function, &column) {
+            (Function::Count, Some(_)) => Err(String::from("count counts rows and takes no column")),
+            (Function::Count, None) => Ok(Self { function, column }),
+            (_, Some(column)) if !column.is_empty() => Ok(Self { function, column: Some(column.clone()) }),
+            _ => Err(format!("which column? Write {function}:COLUMN")),
+        }
+    }
+}
+
+impl fmt::Display for AggregateSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.column {
+            Some(column) => write!(f, "{}:{column}", self.function),
+            None => write!(f, "{}", self.function),
+        }
+    }
+}
+
+/// How often a checkpoint is saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Every {
+    Rows(u64),
+    Elapsed(Duration),
+}
+
+impl FromStr for Every {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(0) => Err(String::from("a checkpoint every 0 rows?")),
+            Ok(rows) => Ok(Self::Rows(rows)),
+            Err(_) => text.parse::<Span>().map(|span| Self::Elapsed(span.0)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_written_as_they_are_read() {
+        for text in
+            ["tumbling:1h", "sliding:6h/1h", "tumbling:1d-5h", "sliding:1h30m/250ms+15m", "tumbling:1w"]
+        {
+            assert_eq!(text.parse::<WindowSpec>().unwrap().to_string(), text);
+        }
+        assert_eq!("tumbling:90m".parse::<WindowSpec>().unwrap().to_string(), "tumbling:1h30m");
+        for text in [
+            "tumbling",
+            "tumbling:",
+            "tumbling:0s",
+            "tumbling:1h/1h",
+            "sliding:1h",
+            "session:1h",
+            "tumbling:1ns",
+            "tumbling:1M",
+            "tumbling:1year",
+        ] {
+            assert!(text.parse::<WindowSpec>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn aggregates_are_written_as_they_are_read() {
+        for text in ["count", "mean:dep_delay_min", "top3:distance", "collect:a:b"] {
+            assert_eq!(text.parse::<AggregateSpec>().unwrap().to_string(), text);
+        }
+        assert_eq!("top3:distance".parse::<AggregateSpec>().unwrap().field(), "top3_distance");
+        for text in ["count:a", "mean", "mean:", "median:a", "top:a", "top0:a", ""] {
+            assert!(text.parse::<AggregateSpec>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn checkpoints_go_by_rows_or_by_time() {
+        assert_eq!("500".parse(), Ok(Every::Rows(500)));
+        assert_eq!("10s".parse(), Ok(Every::Elapsed(Duration::from_secs(10))));
+        assert!("0".parse::<Every>().is_err());
+    }
+}

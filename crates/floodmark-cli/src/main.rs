@@ -1,0 +1,39 @@
+//! `floodmark`: event-time windows over files and pipes of rows.
+//!
+//! The files follow the data: [`args`] → [`input`] (blocks of text columns) → [`time`] and [`row`] (a
+//! row becomes an event) → [`run`] (the kernel, with [`aggregate`]) → [`output`], with [`checkpoint`]
+//! and [`summary`] beside it. [`disorder`] is the second command.
+
+#![forbid(unsafe_code)]
+
+mod aggregate;
+mod args;
+mod bad_rows;
+mod checkpoint;
+mod disorder;
+mod error;
+mod input;
+mod interrupt;
+mod output;
+mod partitions;
+mod row;
+mod run;
+mod summary;
+mod time;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+
+fn main() -> ExitCode {
+    let outcome = match Args::parse().command {
+        Command::Run(args) => run::run(*args),
+        Command::Disorder(args) => disorder::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(stop) => stop.report(),
+    }
+}

@@ -1,0 +1,548 @@
+//! The run: blocks in, events through the kernel, records out, and a checkpoint now and then.
+
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use chrono::TimeDelta;
+use floodmark::{Admission, Config, Late, LateReason, Timestamp, Watermark, Windowing};
+
+use crate::aggregate::{Functions, Row};
+use crate::args::{Every, RunArgs, Suspect};
+use crate::bad_rows::BadRows;
+use crate::checkpoint::{Checkpoint, Folder, Input, Progress};
+use crate::error::{Stop, say};
+use crate::input::{Block, Blocks, Fault, Header, Next, Plan, Position, Record};
+use crate::interrupt;
+use crate::output::{GivenBack, LateTable, Table};
+use crate::partitions::Partitions;
+use crate::row::{Clock, Key, NeverSeen, RowReader};
+use crate::summary::{Bar, Summary};
+use crate::time::Unit;
+
+/// How long the loop waits for input before it looks at the clock and for Ctrl-C.
+const WAIT: Duration = Duration::from_millis(50);
+
+pub(crate) type Kernel = Windowing<Key, Row, Functions>;
+
+/// `floodmark run`.
+pub(crate) fn run(args: RunArgs) -> Result<(), Stop> {
+    check(&args)?;
+    interrupt::listen()?;
+    match Run::start(args)? {
+        Some(run) => run.finish(),
+        None => Ok(()),
+    }
+}
+
+/// What clap cannot check: that the inputs are there before an output is emptied, that no output overwrites
+/// an input or another output, and that a checkpoint can cut them all back.
+fn check(args: &RunArgs) -> Result<(), Stop> {
+    args.fields()?;
+    Input::all(&args.input)?;
+    let pipe = Path::new("-");
+    let mut taken: Vec<&Path> =
+        args.input.files.iter().map(PathBuf::as_path).filter(|path| *path != pipe).collect();
+    let outputs = [Some(&args.output), args.late.as_ref(), args.input.errors.as_ref()];
+    for output in outputs.into_iter().flatten().map(PathBuf::as_path) {
+        let is_file = output != pipe && (output.is_file() || !output.exists());
+        if args.checkpoint.is_some() && !is_file {
+            return Err(Stop::Usage(format!(
+                "--checkpoint needs outputs that can be cut back to what was saved, which {output} is not: give it a \
+                 file",
+                output = if output == Path::new("-") {
+                    "standard output".into()
+                } else {
+                    output.to_string_lossy()
+                }
+            )));
+        }
+        // Devices like /dev/null may be shared.
+        if (is_file || output == pipe) && taken.iter().any(|path| is_same(path, output)) {
+            return Err(Stop::Usage(format!(
+                "{} is given twice, and would be overwritten",
+                output.display()
+            )));
+        }
+        taken.push(output);
+    }
+    Ok(())
+}
+
+fn is_same(a: &Path, b: &Path) -> bool {
+    let place = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).ok();
+    place(a) == place(b)
+}
+
+fn kernel(args: &RunArgs) -> Result<Kernel, Stop> {
+    let window = args.window;
+    let config = match window.slide {
+        Some(slide) => Config::sliding(window.size.delta(), slide.delta()),
+        None => Config::tumbling(window.size.delta()),
+    };
+    let mut config = config
+        .offset(window.offset)
+        .max_disorder(args.max_delay.delta())
+        .allowed_lateness(args.allowed_lateness.delta());
+    if let Some(timeout) = args.idle_timeout {
+        config = config.idle_timeout(timeout.delta());
+    }
+    if let Some(skew) = args.max_future_skew {
+        let suspect = match args.suspect {
+            Suspect::Admit => floodmark::Suspect::Admit,
+            Suspect::Reject => floodmark::Suspect::Reject,
+        };
+        config = config.max_future_skew(skew.delta(), suspect);
+    }
+    let functions = Functions(args.aggregate.iter().map(|aggregate| aggregate.function).collect());
+    let kernel = config.build(functions).map_err(|error| Stop::Usage(error.to_string()))?;
+    Ok(kernel.ordered())
+}
+
+/// A run under way.
+struct Run {
+    args: RunArgs,
+    fields: Vec<String>,
+    kernel: Kernel,
+    clock: Clock,
+    partitions: Partitions,
+    /// Reads the rows of blocks with this header.
+    rows: Option<(Arc<Header>, RowReader)>,
+    never_seen: NeverSeen,
+    progress: Progress,
+    outputs: Outputs,
+    saving: Option<Saving>,
+    blocks: Blocks,
+    bar: Bar,
+    started: Instant,
+    /// Rows of this process, not of those that it resumes.
+    rows_read: u64,
+}
+
+/// A row as an event.
+struct RowRead<'a> {
+    /// Where in the block's arrays.
+    place: usize,
+    time: Timestamp,
+    partition: Option<&'a str>,
+    key: Key,
+    value: Row,
+}
+
+struct Outputs {
+    panes: Table,
+    late: Option<LateTable>,
+    bad_rows: BadRows,
+}
+
+/// How the run saves itself.
+struct Saving {
+    folder: Folder,
+    settings: Vec<(String, String)>,
+    inputs: Vec<Input>,
+    last: Instant,
+    rows_since: u64,
+}
+
+impl Run {
+    /// Starts afresh or where a checkpoint says; None when that says that there is nothing left to do.
+    fn start(args: RunArgs) -> Result<Option<Self>, Stop> {
+        let (saving, saved) = Saving::open(&args)?;
+        if let Some(saved) = &saved
+            && saved.done
+        {
+            say("the run that this checkpoint belongs to was complete: nothing left to do");
+            return Ok(None);
+        }
+        let mut kernel = kernel(&args)?;
+        if let Some(saved) = &saved {
+            kernel = kernel
+                .restore(&saved.kernel)
+                .map_err(|error| Stop::Failed(format!("cannot restore the checkpoint: {error}")))?;
+        }
+        let progress = saved.as_ref().map_or_else(
+            || Progress {
+                position: Position::default(),
+                bad_rows: 0,
+                unit: args.input.time_unit,
+                kinds: None,
+            },
+            |saved| saved.progress.clone(),
+        );
+        let columns = args.columns();
+        let plan = Plan {
+            all_columns: args.late.is_some(),
+            start: progress.position,
+            ..Plan::new(&args.input, columns.clone())
+        };
+        let mixed = args.output == Path::new("-") && io::stdout().is_terminal();
+        let bar = Bar::new(&plan, args.input.quiet || mixed);
+        Ok(Some(Self {
+            fields: args.fields()?,
+            outputs: Outputs::open(&args, saved.as_ref())?,
+            clock: Clock::new(&args.input, progress.unit),
+            partitions: Partitions::from(saved.map(|saved| saved.partitions).unwrap_or_default()),
+            rows: None,
+            never_seen: NeverSeen::new(columns),
+            progress,
+            kernel,
+            saving,
+            blocks: plan.read(),
+            bar,
+            started: Instant::now(),
+            rows_read: 0,
+            args,
+        }))
+    }
+
+    fn finish(mut self) -> Result<(), Stop> {
+        let outcome = self.read_all();
+        self.bar.clear();
+        match outcome {
+            Ok(()) => self.complete(),
+            Err(Stop::Interrupted(_)) => self.interrupted(),
+            Err(Stop::BadRow(message)) => self.stopped(message),
+            // Something may be half written: the last checkpoint is the one to go on from.
+            Err(stop) => Err(stop),
+        }
+    }
+
+    fn read_all(&mut self) -> Result<(), Stop> {
+        loop {
+            // What is due is handed on before waiting.
+            let next = match self.blocks.next(Duration::ZERO)? {
+                Next::Nothing => {
+                    self.outputs.flush()?;
+                    self.blocks.next(WAIT)?
+                }
+                next => next,
+            };
+            match next {
+                Next::Block(block) => self.take_block(&block)?,
+                Next::End => return Ok(()),
+                Next::Nothing => {}
+            }
+            self.between_blocks()?;
+        }
+    }
+
+    /// What depends on the clock on the wall.
+    fn between_blocks(&mut self) -> Result<(), Stop> {
+        if interrupt::asked() {
+            return Err(Stop::Interrupted(String::new()));
+        }
+        if self.args.idle_timeout.is_some() {
+            self.kernel.tick(now());
+            self.drain()?;
+            self.outputs.flush()?;
+        }
+        if self.saving.as_ref().is_some_and(|saving| saving.is_time(&self.args)) {
+            self.save(false)?;
+        }
+        Ok(())
+    }
+
+    fn take_block(&mut self, block: &Block) -> Result<(), Stop> {
+        self.see_header(block)?;
+        if block.file != self.progress.position.file {
+            self.progress.position = Position { file: block.file, rows: 0 };
+        }
+        for record in &block.records {
+            if interrupt::asked() {
+                return Err(Stop::Interrupted(String::new()));
+            }
+            let row = self.read_row(block, record);
+            self.note_unit(block, record);
+            match row {
+                Ok(row) => self.offer(block, record, row)?,
+                Err(fault) => {
+                    self.outputs.bad_rows.take(block, record, &fault)?;
+                    self.progress.bad_rows += 1;
+                }
+            }
+            self.progress.position.rows += 1;
+            self.rows_read += 1;
+            if self.saving.as_mut().is_some_and(|saving| saving.count_row(&self.args)) {
+                self.save(false)?;
+            }
+        }
+        self.bar.show(self.rows_read);
+        Ok(())
+    }
+
+    fn see_header(&mut self, block: &Block) -> Result<(), Stop> {
+        self.never_seen.look(block);
+        if let Some(late) = &mut self.outputs.late {
+            late.see(block)?;
+        }
+        if self.rows.as_ref().is_none_or(|(header, _)| !Arc::ptr_eq(header, &block.header)) {
+            if self.progress.kinds.is_none() && !block.header.columns.is_empty() {
+                self.progress.kinds = Some(block.header.decoded.clone());
+            }
+            let kinds = self.progress.kinds.as_deref().unwrap_or(&block.header.decoded);
+            self.rows = Some((Arc::clone(&block.header), RowReader::new(&self.args, &block.header, kinds)));
+        }
+        Ok(())
+    }
+
+    /// Reads a row. A bad one changes nothing.
+    fn read_row<'b>(&mut self, block: &'b Block, record: &Record) -> Result<RowRead<'b>, Fault> {
+        let place = *record.row.as_ref().map_err(Fault::clone)?;
+        let (time, partition) = self.clock.read(block, place)?;
+        let (key, value) = match &self.rows {
+            Some((_, rows)) => rows.read(block, place)?,
+            None => return Err(Fault::of_row("there is no header yet")),
+        };
+        Ok(RowRead { place, time, partition, key, value })
+    }
+
+    /// Offers a row to the kernel, and writes what comes back of it and what it makes due.
+    fn offer(&mut self, block: &Block, record: &Record, row: RowRead<'_>) -> Result<(), Stop> {
+        let partition = self.partitions.get(row.partition, &mut self.kernel);
+        let given_back = match self.kernel.push(partition, row.time, row.key, row.value) {
+            Ok(Admission::Accepted | Admission::PartlyLate(_)) => None,
+            Ok(Admission::Late(late)) => Some(late_fields(&late)),
+            Ok(_) => Some(self.other_fields("no_window")),
+            Err(rejected) if rejected.is_future_skew() => Some(self.other_fields("too_far_ahead")),
+            Err(_) => Some(self.other_fields("out_of_range")),
+        };
+        if let (Some(given_back), Some(late)) = (given_back, &mut self.outputs.late) {
+            late.write(block, record, row.place, &given_back)?;
+        }
+        self.drain()
+    }
+
+    /// Keeps the unit that the first integer time decided on, and says so once.
+    fn note_unit(&mut self, block: &Block, record: &Record) {
+        if self.progress.unit != Unit::Auto || self.clock.unit() == Unit::Auto {
+            return;
+        }
+        self.progress.unit = self.clock.unit();
+        if !self.args.input.quiet {
+            say(format!(
+                "{}:{}: column `{}` is read as integer epochs in {unit}; --time-unit {unit} says so without guessing",
+                block.header.file,
+                record.line,
+                self.args.input.time,
+                unit = self.progress.unit
+            ));
+        }
+    }
+
+    /// What is added to a row that is not late and yet in no window.
+    fn other_fields(&self, reason: &'static str) -> GivenBack<'static> {
+        GivenBack { watermark: watermark_json(self.kernel.watermark()), late_by: None, reason }
+    }
+
+    /// Writes everything that is due.
+    fn drain(&mut self) -> Result<(), Stop> {
+        let (table, fields) = (&mut self.outputs.panes, &self.fields);
+        while let Some(pane) = self.kernel.poll() {
+            let mut names = fields.iter().map(String::as_str);
+            let mut name = || names.next().unwrap_or_default();
+            table.text(name(), &pane.window.start.to_string())?;
+            table.text(name(), &pane.window.end.to_string())?;
+            let kinds = self.progress.kinds.as_deref().unwrap_or_default();
+            for value in pane.key {
+                let name = name();
+                match value {
+                    Some(text) => {
+                        let kind = crate::row::kind_of(kinds, name);
+                        table.json(name, &crate::output::json_token(text, kind))?;
+                    }
+                    None => table.json(name, "null")?,
+                }
+            }
+            for value in &pane.value {
+                table.value(name(), value)?;
+            }
+            table.text(name(), &pane.timing.to_string())?;
+            table.json(name(), &pane.index.to_string())?;
+            table.end()?;
+        }
+        Ok(())
+    }
+
+    fn complete(mut self) -> Result<(), Stop> {
+        let summary = Summary::of(&self.kernel, &self.partitions);
+        self.kernel.finish();
+        self.drain()?;
+        self.save(true)?;
+        self.outputs.flush()?;
+        self.tell(&summary);
+        Ok(())
+    }
+
+    fn interrupted(mut self) -> Result<(), Stop> {
+        self.save(false)?;
+        self.outputs.flush()?;
+        let summary = Summary::of(&self.kernel, &self.partitions);
+        self.tell(&summary);
+        Err(Stop::Interrupted(match &self.saving {
+            Some(_) => format!("interrupted and saved; go on with\n  {}", resume_command()),
+            None => String::from(
+                "interrupted; nothing was saved, and windows that were still open are lost (--checkpoint DIR saves)",
+            ),
+        }))
+    }
+
+    /// A bad row ends the run between two rows, so that it can be gone on with.
+    fn stopped(mut self, message: String) -> Result<(), Stop> {
+        self.save(false)?;
+        self.outputs.flush()?;
+        Err(Stop::BadRow(match &self.saving {
+            Some(_) => format!(
+                "{message}\nall before it is saved; to go on without it, give the same arguments with --resume \
+                 --on-error skip"
+            ),
+            None => message,
+        }))
+    }
+
+    fn tell(&self, summary: &Summary) {
+        if !self.args.input.quiet {
+            summary.print(&self.kernel, self.progress.bad_rows, self.rows_read, self.started.elapsed());
+            if self.rows_read > 0 {
+                self.never_seen.warn();
+            }
+        }
+    }
+
+    /// Saves the run as it is between two rows, if it is one that saves.
+    fn save(&mut self, done: bool) -> Result<(), Stop> {
+        let Some(saving) = &mut self.saving else { return Ok(()) };
+        let lengths = self.outputs.sync()?;
+        saving.folder.save(&Checkpoint {
+            done,
+            settings: saving.settings.clone(),
+            inputs: saving.inputs.clone(),
+            progress: self.progress.clone(),
+            partitions: self.partitions.to_vec(),
+            lengths,
+            late_columns: self.outputs.late.as_ref().and_then(|late| late.columns().cloned()),
+            kernel: self.kernel.snapshot(),
+        })?;
+        (saving.last, saving.rows_since) = (Instant::now(), 0);
+        Ok(())
+    }
+}
+
+impl Outputs {
+    fn open(args: &RunArgs, saved: Option<&Checkpoint>) -> Result<Self, Stop> {
+        let [panes, late, errors] = saved.map_or([0; 3], |saved| saved.lengths);
+        let mut outputs = Self {
+            panes: Table::open(&args.output, args.output_format(), panes)?,
+            late: None,
+            bad_rows: BadRows::open(&args.input, errors)?,
+        };
+        if panes == 0 {
+            outputs.panes.header(args.fields()?.iter().map(String::as_str))?;
+        }
+        if let Some(path) = &args.late {
+            // A header that was not saved is written again.
+            let columns = saved.filter(|_| late > 0).and_then(|saved| saved.late_columns.clone());
+            outputs.late = Some(LateTable::open(path, late, columns)?);
+        }
+        Ok(outputs)
+    }
+
+    fn flush(&mut self) -> Result<(), Stop> {
+        self.panes.flush()?;
+        self.late.as_mut().map_or(Ok(()), LateTable::flush)?;
+        self.bad_rows.flush()
+    }
+
+    /// Puts everything on the disk and says how long it is.
+    fn sync(&mut self) -> Result<[u64; 3], Stop> {
+        Ok([self.panes.sync()?, self.late.as_mut().map_or(Ok(0), LateTable::sync)?, self.bad_rows.sync()?])
+    }
+}
+
+impl Saving {
+    /// The folder, if one was given, and what is to be resumed from it.
+    fn open(args: &RunArgs) -> Result<(Option<Self>, Option<Checkpoint>), Stop> {
+        let Some(path) = &args.checkpoint else { return Ok((None, None)) };
+        let (settings, inputs) = (args.settings(), Input::all(&args.input)?);
+        let folder = Folder::open(path)?;
+        let saved = match folder.load() {
+            Ok(None) => None,
+            _ if !args.resume => {
+                return Err(Stop::Failed(format!(
+                    "{} already holds a checkpoint: go on from it with --resume, or give another folder",
+                    folder.path().display()
+                )));
+            }
+            loaded => loaded?,
+        };
+        if let Some(saved) = &saved {
+            saved.check(folder.path(), &settings, &inputs)?;
+        }
+        let saving = Self { folder, settings, inputs, last: Instant::now(), rows_since: 0 };
+        Ok((Some(saving), saved))
+    }
+
+    /// Counts a row; true if a checkpoint is due by their number.
+    fn count_row(&mut self, args: &RunArgs) -> bool {
+        self.rows_since += 1;
+        matches!(args.checkpoint_every, Every::Rows(rows) if self.rows_since >= rows)
+    }
+
+    /// Whether a checkpoint is due by the clock, and there is something new to save.
+    fn is_time(&self, args: &RunArgs) -> bool {
+        let every = args.checkpoint_every;
+        self.rows_since > 0 && matches!(every, Every::Elapsed(time) if self.last.elapsed() >= time)
+    }
+}
+
+fn late_fields(late: &Late<Key, Row>) -> GivenBack<'static> {
+    GivenBack {
+        watermark: watermark_json(late.watermark),
+        late_by: Some(seconds(late.late_by)),
+        reason: match late.reason {
+            LateReason::Disorder { .. } => "disorder",
+            _ => "partition_behind",
+        },
+    }
+}
+
+/// None where nothing is known yet.
+fn watermark_json(watermark: Watermark) -> Option<String> {
+    (watermark != Watermark::MIN).then(|| format!("\"{watermark}\""))
+}
+
+/// A decimal number with the digits it needs: 3600, 0.25.
+fn seconds(delta: TimeDelta) -> String {
+    let micros = delta.num_microseconds().unwrap_or(i64::MAX).unsigned_abs();
+    let text = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// The command line that was given, quoted for a shell, with `--resume`.
+fn resume_command() -> String {
+    let mut words: Vec<String> = std::env::args().collect();
+    if !words.iter().any(|word| word == "--resume") {
+        words.push(String::from("--resume"));
+    }
+    // Only words with a zero byte cannot be quoted, and arguments have none.
+    shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_have_the_digits_they_need() {
+        for (micros, text) in
+            [(3_600_000_000, "3600"), (250_000, "0.25"), (1, "0.000001"), (0, "0"), (10_000_000, "10")]
+        {
+            assert_eq!(seconds(TimeDelta::microseconds(micros)), text);
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! Killed at any moment and resumed any number of times, a run ends with the very same bytes.
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use common::{MAIN_JOB, Random, floodmark, january, january_rows, stderr};
+
+/// A folder with the outputs and the checkpoint of one run.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// The main job on `input`, saved every `every`.
+    fn command(&self, input: &Path, every: &str, extra: &[&str]) -> Command {
+        let mut command = floodmark(&["run"]);
+        command.arg(input).args(MAIN_JOB).args(["--checkpoint-every", every]);
+        command.arg("--output").arg(self.path("fired.csv")).arg("--late").arg(self.path("late.ndjson"));
+        command.arg("--checkpoint").arg(self.path("saved")).args(extra);
+        command
+    }
+
+    fn run(&self, input: &Path, every: &str, extra: &[&str]) -> Output {
+        self.command(input, every, extra).output().unwrap()
+    }
+
+    fn outputs(&self) -> [String; 2] {
+        ["fired.csv", "late.ndjson"].map(|name| fs::read_to_string(self.path(name)).unwrap())
+    }
+
+    fn has_checkpoint(&self) -> bool {
+        self.path("saved").join("checkpoint").exists()
+    }
+}
+
+fn uninterrupted(input: &Path) -> [String; 2] {
+    let place = Place::new();
+    let output = place.run(input, "10s", &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let outputs = place.outputs();
+    assert!(outputs.iter().all(|output| output.lines().count() > 10));
+    outputs
+}
+
+#[test]
+fn killed_at_random_moments_and_resumed_the_bytes_are_the_same() {
+    let rounds: usize = std::env::var("FLOODMARK_KILLS").map_or(24, |rounds| rounds.parse().unwrap());
+    let mut random = Random::new();
+    let expected = uninterrupted(&january());
+    let (mut kills, mut before_the_first, mut passes) = (0, 0, 0);
+    while kills < rounds {
+        let place = Place::new();
+        // Ever longer, so that a slow machine gets there too.
+        for longest in (60_000..).step_by(30_000) {
+            // Small intervals make many files be written, synced and renamed, which is where to hit.
+            let every = (1 + random.below(400)).to_string();
+            let mut child =
+                place.command(&january(), &every, &["--resume"]).stderr(Stdio::null()).spawn().unwrap();
+            thread::sleep(Duration::from_micros(random.below(longest)));
+            child.kill().unwrap();
+            let status = child.wait().unwrap();
+            if status.success() {
+                break;
+            }
+            assert_eq!(status.code(), None, "ended by itself, and not well");
+            kills += 1;
+            before_the_first += usize::from(!place.has_checkpoint());
+        }
+        passes += 1;
+        assert!(place.outputs() == expected, "pass {passes}: the outputs differ after {kills} kills");
+    }
+    println!("{kills} kills over {passes} passes, {before_the_first} of them before the first checkpoint");
+}
+
+#[test]
+fn a_pipe_is_resumed_by_feeding_it_again() {
+    let mut random = Random::new();
+    let text = january_rows(8000);
+    let dir = tempfile::tempdir().unwrap();
+    let input = dir.path().join("input.csv");
+    fs::write(&input, &text).unwrap();
+    let expected = uninterrupted(&input);
+    let place = Place::new();
+    for part in [0.2, 0.6, 1.0] {
+        let mut child =
+            place.command(Path::new("-"), "50", &["--resume"]).stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(&text.as_bytes()[..(text.len() as f64 * part) as usize]).unwrap();
+        if part < 1.0 {
+            thread::sleep(Duration::from_millis(50 + random.below(200)));
+            child.kill().unwrap();
+        }
+        drop(stdin);
+        assert_eq!(child.wait().unwrap().success(), part == 1.0);
+    }
+    assert!(place.outputs() == expected, "the outputs differ");
+}
+
+#[test]
+fn several_files_with_bad_rows_are_resumed_too() {
+    let mut random = Random::new();
+    let dir = tempfile::tempdir().unwrap();
+    let rows = january_rows(6000);
+    let (header, rows) = rows.split_once('\n').unwrap();
+    let rows: Vec<&str> = rows.lines().collect();
+    let mut files = Vec::new();
+    for (i, part) in rows.chunks(2000).enumerate() {
+        let path = dir.path().join(format!("{i}.csv"));
+        fs::write(&path, format!("{header}\n{}\nbad,row\n", part.join("\n"))).unwrap();
+        files.push(path.to_str().unwrap().to_owned());
+    }
+    let errors = dir.path().join("errors.csv");
+    let more = [&files[1], &files[2], "--on-error", "side", "--errors", errors.to_str().unwrap()];
+    let first = Path::new(&files[0]);
+    let (whole, parts) = (Place::new(), Place::new());
+    assert!(whole.run(first, "10s", &more).status.success());
+    let expected_errors = fs::read_to_string(&errors).unwrap();
+    assert_eq!(expected_errors.lines().count(), 4);
+    let mut resumed = more.to_vec();
+    resumed.push("--resume");
+    for longest in (200..).step_by(50) {
+        let mut child = parts.command(first, "20", &resumed).stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(Duration::from_millis(random.below(longest)));
+        child.kill().unwrap();
+        if child.wait().unwrap().success() {
+            break;
+        }
+    }
+    assert!(parts.outputs() == whole.outputs(), "the outputs differ");
+    assert_eq!(fs::read_to_string(&errors).unwrap(), expected_errors);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_saves_says_how_to_go_on_and_exits_130() {
+    let text = january_rows(3000);
+    let place = Place::new();
+    let mut command = place.command(Path::new("-"), "1h", &[]);
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(text.as_bytes()).unwrap();
+    // The late file is made before the first row is read, and by then the handler listens.
+    while !place.path("late.ndjson").exists() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    thread::sleep(Duration::from_millis(100));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    drop(stdin);
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(said.contains("events offered"), "{said}");
+    let resume = said.lines().last().unwrap().trim();
+    assert!(resume.ends_with("--resume") && resume.contains(" run - --time departed_at "), "{said}");
+
+    // The very line that was printed goes on, and ends like a run that was left alone.
+    let mut shell = Command::new("sh");
+    let mut child = shell.args(["-c", resume]).stdin(Stdio::piped()).spawn().unwrap();
+    let text = fs::read_to_string(january()).unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(place.outputs() == uninterrupted(&january()), "the outputs differ");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_without_a_checkpoint_says_that_nothing_was_saved() {
+    let mut command = floodmark(&["run", "-"]);
+    let command = command.args(MAIN_JOB).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(january_rows(1000).as_bytes()).unwrap();
+    // Once there are results, it waits for more rows; it must not wait for them to stop.
+    let mut first = String::new();
+    let mut results = BufReader::new(child.stdout.take().unwrap());
+    results.read_line(&mut first).unwrap();
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    drop(stdin);
+    assert_eq!(output.status.code(), Some(130));
+    assert!(stderr(&output).contains("nothing was saved"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_bad_row_stops_between_two_rows_and_the_run_can_go_on_without_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (good, bad) = (dir.path().join("good.csv"), dir.path().join("bad.csv"));
+    let rows = january_rows(5000);
+    let mut lines: Vec<&str> = rows.lines().collect();
+    fs::write(&good, lines.join("\n")).unwrap();
+    lines.insert(3000, "2013-01-01T12:02:00Z,yesterday,JFK,BOS,B6,1806,0,187");
+    fs::write(&bad, lines.join("\n")).unwrap();
+    let place = Place::new();
+    let output = place.run(&bad, "10s", &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("bad.csv:3001: column `departed_at`: cannot read \"yesterday\""));
+    let output = place.run(&bad, "10s", &["--resume", "--on-error", "skip"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(place.outputs() == uninterrupted(&good), "the outputs differ");
+}
+
+/// A place where a run was stopped in the middle by a bad row.
+fn half_done() -> (tempfile::TempDir, PathBuf, Place) {
+    let dir = tempfile::tempdir().unwrap();
+    let input = dir.path().join("input.csv");
+    fs::write(&input, january_rows(2000) + "bad\n").unwrap();
+    let place = Place::new();
+    assert_eq!(place.run(&input, "10s", &[]).status.code(), Some(1));
+    assert!(place.has_checkpoint());
+    (dir, input, place)
+}
+
+/// That a run is refused, with a message that says `why`, and that the outputs stay as they are.
+fn refused(place: &Place, input: &Path, extra: &[&str], why: &str) {
+    let before = place.outputs();
+    let output = place.run(input, "10s", extra);
+    assert_eq!(output.status.code(), Some(1), "{extra:?}");
+    assert!(stderr(&output).contains(why), "{}", stderr(&output));
+    assert!(place.outputs() == before, "the outputs were touched");
+}
+
+#[test]
+fn a_checkpoint_is_only_used_when_asked_for_and_for_the_same_run() {
+    let (dir, input, place) = half_done();
+    let resume = ["--resume", "--on-error", "skip"];
+    let with = |more: &[&'static str]| [&resume[..], more].concat();
+    refused(&place, &input, &[], "already holds a checkpoint: go on from it with --resume");
+    let why = "--aggregate was count,mean:dep_delay_min,max:dep_delay_min, now it is ";
+    refused(&place, &input, &with(&["--aggregate", "min:distance_mi"]), why);
+    refused(&place, &input, &with(&["--key", "dest"]), "--key was carrier, now it is carrier,dest");
+    let other = dir.path().join("other.csv");
+    fs::copy(&input, &other).unwrap();
+    refused(&place, &other, &resume, "other.csv");
+    refused(&place, &input, &with(&["-"]), "it read 1 files, now there are 2");
+
+    let text = fs::read_to_string(&input).unwrap();
+    fs::write(&input, format!("{text}more\n")).unwrap();
+    refused(&place, &input, &resume, &format!("was {} bytes, now it is {}", text.len(), text.len() + 5));
+    fs::write(&input, &text).unwrap();
+    assert!(place.run(&input, "10s", &resume).status.success());
+    let output = place.run(&input, "10s", &resume);
+    assert!(output.status.success() && stderr(&output).contains("nothing left to do"));
+}
+
+#[test]
+fn windows_of_another_length_are_refused_by_name() {
+    let (_dir, input, place) = half_done();
+    let mut command = floodmark(&["run", input.to_str().unwrap(), "--resume"]);
+    let args = MAIN_JOB.map(|arg| if arg == "tumbling:1h" { "tumbling:2h" } else { arg });
+    command
+        .args(args)
+        .arg("--output")
+        .arg(place.path("fired.csv"))
+        .arg("--late")
+        .arg(place.path("late.ndjson"));
+    let output = command.arg("--checkpoint").arg(place.path("saved")).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("--window was tumbling:1h, now it is tumbling:2h"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_damaged_checkpoint_or_a_changed_output_is_refused() {
+    let (_dir, input, place) = half_done();
+    let resume = ["--resume", "--on-error", "skip"];
+    let saved = place.path("saved").join("checkpoint");
+    let bytes = fs::read(&saved).unwrap();
+    fs::write(&saved, &bytes[..bytes.len() / 2]).unwrap();
+    refused(&place, &input, &resume, "is truncated");
+    let mut damaged = bytes.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    fs::write(&saved, &damaged).unwrap();
+    refused(&place, &input, &resume, "is damaged");
+    fs::write(&saved, "").unwrap();
+    refused(&place, &input, &resume, "is no checkpoint");
+    fs::write(&saved, &bytes).unwrap();
+    let fired = fs::read(place.path("fired.csv")).unwrap();
+    fs::write(place.path("fired.csv"), &fired[..100]).unwrap();
+    refused(&place, &input, &resume, "is 100 bytes long, but");
+}
+
+#[test]
+fn outputs_that_cannot_be_cut_back_are_a_wrong_usage() {
+    let input = january();
+    let mut command = floodmark(&["run", input.to_str().unwrap(), "--checkpoint", "/nonexistent/folder"]);
+    let output = command.args(MAIN_JOB).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("standard output"), "{}", stderr(&output));
+}
