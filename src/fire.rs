@@ -430,7 +430,10 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         let open = plan.lateness.first_open(&plan.grid, reached).unwrap_or(i64::MAX);
         let (slice, _) = plan.grid.slices_of(self.next.min(open));
         self.combine.leave(slice, store, algebra);
-        store.expire_before(slice);
+        if store.expire_before(slice, reached == i64::MAX) {
+            self.list = Vec::new();
+            self.deferred.shrink_to_fit();
+        }
         while let Some(first) = self.reissues.first_entry()
             && *first.key() < open
         {

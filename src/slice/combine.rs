@@ -323,13 +323,13 @@ impl<K: Hash + Eq + Clone, T: Clone> TwoStacks<K, T> {
     ) {
         self.evict_before(i64::MAX, store);
         self.back.clear();
+        let empty = Table::new();
         let mut slices = core::mem::take(&mut self.front);
         slices.extend(store.live_in(first, turned).map(|slice| (slice, Table::new())));
         for index in (0..slices.len()).rev() {
-            let mut whole = store.borrow_table();
-            if let Some((_, later)) = slices.get(index + 1) {
-                whole.copy_from(later);
-            }
+            let own = store.get(slices[index].0).map_or(0, Table::len);
+            let later = slices.get(index + 1).map_or(&empty, |(_, later)| later);
+            let mut whole = store.borrow_copy(later, own, algebra.hashing);
             for (key, partial) in store.get(slices[index].0).into_iter().flat_map(Table::iter) {
                 algebra.prepend(&mut whole, key, partial);
             }
@@ -375,10 +375,9 @@ impl<K: Hash + Eq + Clone, T: Clone> TwoStacks<K, T> {
         let place = self.front.partition_point(|(earlier, _)| *earlier < slice);
         if self.front.get(place).is_none_or(|(there, _)| *there != slice) {
             // The slice was empty until now.
-            let mut own = store.borrow_table();
-            if let Some((_, later)) = self.front.get(place) {
-                own.copy_from(later);
-            }
+            let empty = Table::new();
+            let later = self.front.get(place).map_or(&empty, |(_, later)| later);
+            let own = store.borrow_copy(later, 1, algebra.hashing);
             self.front.insert(place, (slice, own));
         }
         let later = self.front.get(place + 1).and_then(|(_, table)| table.get(hash, key));

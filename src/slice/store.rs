@@ -137,10 +137,11 @@ impl<K, T> Store<K, T> {
         self.live_in(i64::MIN, i64::MAX).filter_map(|slice| self.get(slice).map(|table| (slice, table)))
     }
 
-    /// Expires all slices before `slice`; their tables are kept for others.
-    pub(crate) fn expire_before(&mut self, slice: i64) {
-        if slice <= self.expired {
-            return;
+    /// Expires all slices before `slice`; their tables are kept for others, unless nothing is live for the
+    /// second time in a row, or the input has ended: then all memory is returned, which is the answer.
+    pub(crate) fn expire_before(&mut self, slice: i64, at_end: bool) -> bool {
+        if slice <= self.expired && !at_end {
+            return false;
         }
         self.expired = slice;
         while let Some(first) = self.far.first_entry()
@@ -159,9 +160,12 @@ impl<K, T> Store<K, T> {
             }
             self.move_base(self.base.max(self.grid.whole_slide(slice)));
         }
-        if self.live == 0 {
+        let returns = self.live == 0 && (at_end || self.pool.unused);
+        self.pool.unused = self.live == 0;
+        if returns {
             self.pool.empty();
         }
+        returns
     }
 
     fn take_from_ring(&mut self, slice: i64) -> Option<Table<K, T>> {
@@ -173,6 +177,7 @@ impl<K, T> Store<K, T> {
     }
 
     fn drop_live(&mut self, table: Table<K, T>) {
+        self.pool.learn(table.len());
         self.live -= 1;
         self.bytes -= table.bytes();
         self.pool.put(table);
@@ -249,11 +254,6 @@ impl<K, T> Store<K, T> {
         self.move_base(self.base);
     }
 
-    /// Borrows an empty table from the pool.
-    pub(crate) fn borrow_table(&mut self) -> Table<K, T> {
-        self.pool.get()
-    }
-
     /// Gives a table back to the pool.
     pub(crate) fn return_table(&mut self, table: Table<K, T>) {
         self.pool.put(table);
@@ -265,12 +265,24 @@ impl<K, T> Store<K, T> {
     }
 }
 
+impl<K: Hash + Eq + Clone, T: Clone> Store<K, T> {
+    /// A copy of a table with room for more, in pooled memory if there is some that fits.
+    pub(crate) fn borrow_copy(&mut self, of: &Table<K, T>, more: usize, hashing: &Hashing) -> Table<K, T> {
+        let keys = of.len() + more;
+        let spots = if keys <= of.capacity() { of.spots() } else { Table::<K, T>::spots_for(keys) };
+        let mut copy = self.pool.get(spots).unwrap_or_else(Table::new);
+        copy.copy_from(of, keys, hashing);
+        copy
+    }
+}
+
 impl<K: Hash + Eq, T> Store<K, T> {
     /// Bytes by which a new key in this slice makes the state grow.
     pub(crate) fn growth(&self, slice: i64) -> usize {
         match self.get(slice) {
-            Some(table) => table.growth(self.pool.recent),
-            None => self.pool.next().map_or_else(|| Table::<K, T>::new().growth(0), |_| 0),
+            Some(table) => table.growth(self.pool.expected),
+            None if self.pool.has(Table::<K, T>::spots_for(self.pool.expected)) => 0,
+            None => Table::<K, T>::new().growth(0),
         }
     }
 
@@ -337,14 +349,15 @@ impl<K: Hash + Eq, T> Store<K, T> {
         };
         let mut before = table.bytes();
         if table.is_empty() {
-            *table = self.pool.get();
+            *table = self.pool.get(Table::<K, T>::spots_for(self.pool.expected)).unwrap_or_else(Table::new);
+            self.pool.unused = false;
             before = 0;
             self.live += 1;
             self.live_in_ring += usize::from(slot.is_some());
         }
-        table.grow(self.pool.recent, hashing);
+        table.grow(self.pool.expected, hashing);
         table.insert(hash, key, partial, heap, hashing);
-        self.pool.recent = self.pool.recent.max(table.len());
+        self.pool.expected = self.pool.expected.max(table.len());
         self.bytes = self.bytes + table.bytes() - before;
     }
 }
@@ -352,45 +365,68 @@ impl<K: Hash + Eq, T> Store<K, T> {
 /// Tables to keep beside those that are borrowed and come back in turn.
 const POOLED: usize = 2;
 
-/// Empty tables for slices to come, so that a steady stream allocates nothing.
+/// Empty tables for slices to come and for what is derived from them, so that a steady stream allocates
+/// nothing.
 #[derive(Debug)]
 struct Pool<K, T> {
-    tables: Vec<Table<K, T>>,
+    /// By the logarithm of their spots.
+    classes: Vec<Vec<Table<K, T>>>,
+    tables: usize,
     limit: usize,
-    /// How many keys slices have had lately: what a table may grow to in one go, and how much larger than
-    /// needed one may be to be worth keeping (E2).
+    /// How many keys slices have had lately: what a new one will probably have, too.
+    expected: usize,
+    /// How many keys any table has had lately. One that is much larger than that is not kept (E2).
     recent: usize,
     bytes: usize,
+    /// Nothing was live when slices expired last.
+    unused: bool,
 }
 
 impl<K, T> Pool<K, T> {
     fn new() -> Self {
-        Self { tables: Vec::new(), limit: POOLED, recent: 0, bytes: 0 }
+        let (classes, expected, recent) = (Vec::new(), 0, 0);
+        Self { classes, tables: 0, limit: POOLED, expected, recent, bytes: 0, unused: false }
     }
 
-    fn next(&self) -> Option<&Table<K, T>> {
-        self.tables.last()
-    }
-
-    fn get(&mut self) -> Table<K, T> {
-        let table = self.tables.pop().unwrap_or_else(Table::new);
+    /// The smallest table with so many spots at least.
+    fn get(&mut self, spots: usize) -> Option<Table<K, T>> {
+        let table = self.classes.iter_mut().skip(class(spots)).find_map(Vec::pop)?;
+        self.tables -= 1;
         self.bytes -= table.bytes();
-        table
+        Some(table)
+    }
+
+    /// Whether a new slice gets a table that is here.
+    fn has(&self, spots: usize) -> bool {
+        self.classes.iter().skip(class(spots)).any(|class| !class.is_empty())
     }
 
     fn put(&mut self, mut table: Table<K, T>) {
         self.recent = table.len().max(self.recent - self.recent.div_ceil(8));
         table.clear();
         let oversized = table.capacity() > 4 * self.recent.max(16);
-        if !oversized && table.capacity() > 0 && self.tables.len() < self.limit {
-            self.bytes += table.bytes();
-            self.tables.push(table);
+        if oversized || table.capacity() == 0 || self.tables == self.limit {
+            return;
         }
+        let class = class(table.spots());
+        if self.classes.len() <= class {
+            self.classes.resize_with(class + 1, Vec::new);
+        }
+        self.tables += 1;
+        self.bytes += table.bytes();
+        self.classes[class].push(table);
+    }
+
+    /// Notes how many keys a slice that expires had.
+    fn learn(&mut self, keys: usize) {
+        self.expected = keys.max(self.expected - self.expected.div_ceil(8));
     }
 
     fn empty(&mut self) {
-        self.tables = Vec::new();
-        self.recent = 0;
-        self.bytes = 0;
+        *self = Self { limit: self.limit, ..Self::new() };
     }
+}
+
+fn class(spots: usize) -> usize {
+    spots.next_power_of_two().ilog2() as usize
 }

@@ -78,10 +78,13 @@ impl<K, T> Table<K, T> {
         if !self.is_full() {
             return 0;
         }
-        // A power of two of buckets, seven eighths of which are used, with a byte of control each. While
-        // the entries move both tables are there.
-        let buckets = ((self.len() + self.additional(expected)) * 8 / 7 + 1).next_power_of_two().max(4);
-        buckets * (size_of::<(K, T)>() + 1)
+        // With a byte of control each. While the entries move both tables are there.
+        Self::spots_for(self.len() + self.additional(expected)) * (size_of::<(K, T)>() + 1)
+    }
+
+    /// The spots that a table for so many keys has: a power of two, seven eighths of which are used.
+    pub(crate) fn spots_for(keys: usize) -> usize {
+        (keys.saturating_mul(8) / 7 + 1).next_power_of_two().max(4)
     }
 
     /// By how many entries to grow: twofold, or eightfold on the way to what is expected, which saves most
@@ -114,10 +117,19 @@ impl<K, T> Table<K, T> {
     }
 }
 
-impl<K: Clone, T: Clone> Table<K, T> {
-    /// Becomes a copy of `other`, in the memory it has if that fits.
-    pub(crate) fn copy_from(&mut self, other: &Self) {
-        self.entries.clone_from(&other.entries);
+impl<K: Hash + Eq + Clone, T: Clone> Table<K, T> {
+    /// An empty table becomes a copy of `other` with room for `keys`, in the memory it has if that fits.
+    pub(crate) fn copy_from(&mut self, other: &Self, keys: usize, hashing: &Hashing) {
+        if keys <= other.capacity() && [0, other.capacity()].contains(&self.capacity()) {
+            // Spot by spot, without hashing.
+            self.entries.clone_from(&other.entries);
+        } else {
+            self.entries.reserve(keys, |(key, _)| hashing.hash(key));
+            for (key, partial) in &other.entries {
+                let entry = (key.clone(), partial.clone());
+                self.entries.insert_unique(hashing.hash(key), entry, |(key, _)| hashing.hash(key));
+            }
+        }
         self.heap = other.heap;
     }
 }
