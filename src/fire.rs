@@ -211,12 +211,14 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
             }
             // Whatever else ends by now is empty.
             self.next = self.next.max(plan.grid.first_ending_after(reached));
+            // A marked window that closed before a late event came must not see it.
+            let before = self.deferred.front().map(|late| plan.lateness.first_open(&plan.grid, late.at));
+            if let Some(ready) = self.next_marked(plan, store, algebra, before.flatten()) {
+                return Some(ready);
+            }
             if let Some(late) = self.deferred.pop_front() {
                 self.apply(late, plan, store, algebra);
                 continue;
-            }
-            if let Some(ready) = self.next_marked(plan, store, algebra) {
-                return Some(ready);
             }
             self.late = None;
             self.expire(plan, store, algebra, watermark);
@@ -371,15 +373,20 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         None
     }
 
+    /// The next pane of what is marked, or only of windows before one.
     fn next_marked<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         plan: &Plan<K>,
         store: &Store<K, T>,
         algebra: &Algebra<'_, V, A>,
+        before: Option<i64>,
     ) -> Option<Ready> {
         loop {
             let mut first = self.marked.first_entry()?;
             let window = *first.key();
+            if before.is_some_and(|before| window >= before) {
+                return None;
+            }
             let Some(key) = first.get_mut().pop_front() else {
                 first.remove();
                 continue;

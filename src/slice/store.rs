@@ -16,6 +16,8 @@ use crate::grid::{Grid, Ruler};
 /// have, yet an empty ring of this size takes only a few megabytes.
 const RING_MIN: usize = 16;
 const RING_MAX: usize = 1 << 16;
+/// Slots that the ring may have for each slice that is there.
+const RING_SPARSE: usize = 8;
 
 #[derive(Debug)]
 pub(crate) struct Store<K, T> {
@@ -210,10 +212,18 @@ impl<K, T> Store<K, T> {
         if self.live == 0 || slice < self.base {
             self.lower_base(self.grid.whole_slide(slice));
         }
-        let needed = i128::from(slice) - i128::from(self.base) + 1;
-        if needed > self.ring.len() as i128 && needed <= RING_MAX as i128 {
-            self.grow_ring((needed as usize).next_power_of_two());
+        if let Some(slots) = self.ring_for(slice) {
+            self.grow_ring(slots);
         }
+    }
+
+    /// How many slots the ring should grow to so that it covers `slice`, if that is worth it: a slot costs
+    /// little, but a few slices far apart must not cost thousands of them.
+    fn ring_for(&self, slice: i64) -> Option<usize> {
+        let needed = i128::from(slice) - i128::from(self.base) + 1;
+        let worth = RING_MAX.min(RING_SPARSE * (self.live + 1)) as i128;
+        (self.live > 0 && needed > self.ring.len() as i128 && needed <= worth)
+            .then(|| (needed as usize).next_power_of_two())
     }
 
     /// Starts the ring earlier; what falls off its end goes to the tree.
@@ -279,7 +289,12 @@ impl<K: Hash + Eq + Clone, T: Clone> Store<K, T> {
 impl<K: Hash + Eq, T> Store<K, T> {
     /// Bytes by which a new key in this slice makes the state grow.
     pub(crate) fn growth(&self, slice: i64) -> usize {
-        match self.get(slice) {
+        let ring = match self.ring_for(slice) {
+            Some(slots) => slots * size_of::<Table<K, T>>(),
+            None if self.ring.is_empty() => RING_MIN * size_of::<Table<K, T>>(),
+            None => 0,
+        };
+        ring + match self.get(slice) {
             Some(table) => table.growth(self.pool.expected),
             None if self.pool.has(Table::<K, T>::spots_for(self.pool.expected)) => 0,
             None => Table::<K, T>::new().growth(0),
