@@ -49,14 +49,10 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
     pub(crate) fn new(settings: Settings, aggregate: A) -> Self {
         let Settings { grid, lateness, late_firing, rules, seed, .. } = settings;
         let strategy = if grid.slices_per_window() == 1 { Strategy::Single } else { Strategy::TwoStacks };
-        let mut store = Store::new(grid);
-        if strategy == Strategy::TwoStacks {
-            store.expect_borrowed(usize::try_from(grid.slices_per_window()).unwrap_or(usize::MAX / 2));
-        }
         Self {
             gate: i64::MAX,
             sealed: i64::MIN,
-            store,
+            store: Store::new(grid),
             hashing: Hashing::new(seed),
             progress: Progress::new(rules),
             aggregate,
@@ -93,7 +89,6 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
         if self.settings.grid.slices_per_window() > 1 && self.inverse.is_none() && self.is_fresh() {
             self.inverse = Some(A::uncombine);
             self.firing.combine = Combine::new(Strategy::SubtractOnEvict);
-            self.store.expect_borrowed(0);
         }
         self
     }
@@ -477,7 +472,10 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             false if known => 0,
             false => self.store.growth(slice),
         };
-        let used = self.state_bytes();
+        // Firing sliding windows takes memory too, and cannot be refused any more.
+        let room = self.store.room() + growth / size_of::<(K, A::Acc)>().max(1);
+        let firing = self.firing.combine.bytes_for(room) - self.firing.combine.bytes();
+        let used = self.state_bytes() + firing;
         (used.saturating_add(growth) > budget).then_some(Reason::OverBudget { used, growth, budget })
     }
 

@@ -3,7 +3,7 @@
 //! | strategy | needs | work per key and slide | state besides the slices |
 //! |---|---|---|---|
 //! | single slice | a window of one slice (tumbling) | none | none |
-//! | two stacks | associativity | about 3 combinations, amortised: all slices are turned over once a window length | up to one table per slice |
+//! | two stacks | associativity | about 3 combinations, amortised: all slices are turned over once a window length | a node per entry of a slice, and one table |
 //! | subtract on evict | an inverse | 1 combination, 1 subtraction | one table |
 //!
 //! Two stacks: Adamax, "Re: Implement a queue in which push, pop and getMin have constant running time"
@@ -14,12 +14,12 @@
 //! [`Positions`], which is what a snapshot keeps of it. Slices that a window has been combined from change
 //! only by late events, after which [`Combine::repair`] puts one key right.
 
-use alloc::collections::VecDeque;
 use core::hash::Hash;
 use core::marker::PhantomData;
 
 use serde::{Deserialize, Serialize};
 
+use super::front::Front;
 use super::{Hashing, Store, Table};
 use crate::aggregate::Aggregate;
 
@@ -69,16 +69,6 @@ impl<V, A: Aggregate<V>> Algebra<'_, V, A> {
             }
             None => self.insert(table, hash, key, later.clone()),
         }
-    }
-
-    /// Puts an earlier partial before what a table has.
-    fn prepend<K: Hash + Eq + Clone>(&self, table: &mut Table<K, A::Acc>, key: &K, earlier: &A::Acc) {
-        let hash = self.hashing.hash(key);
-        let mut whole = earlier.clone();
-        if let Some(later) = table.get_mut(hash, key) {
-            self.aggregate.combine(&mut whole, later);
-        }
-        self.put(table, hash, key, whole);
     }
 
     fn put<K: Hash + Eq + Clone>(&self, table: &mut Table<K, A::Acc>, hash: u64, key: &K, partial: A::Acc) {
@@ -135,7 +125,7 @@ pub(crate) enum Combine<K, T> {
 pub(crate) enum Content<'a, K, T> {
     Nothing,
     One(&'a Table<K, T>),
-    Two(&'a Table<K, T>, &'a Table<K, T>),
+    Two(&'a Front<K, T>, &'a Table<K, T>),
     Counted(&'a Table<K, (T, u32)>),
 }
 
@@ -153,19 +143,27 @@ impl<K, T> Combine<K, T> {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Single { .. } => 0,
-            Self::TwoStacks(stacks) => stacks.back.bytes() + stacks.front_bytes,
+            Self::TwoStacks(stacks) => stacks.front.bytes() + stacks.back.bytes(),
             Self::SubtractOnEvict(window) => window.running.bytes(),
         }
+    }
+
+    /// Bytes that this may come to take where the slices have room for so many entries.
+    pub(crate) fn bytes_for(&self, entries: usize) -> usize {
+        let needed = match self {
+            Self::Single { .. } => 0,
+            Self::TwoStacks(_) => Front::<K, T>::bytes_for(entries) + Table::<K, T>::bytes_for(entries),
+            Self::SubtractOnEvict(_) => Table::<K, (T, u32)>::bytes_for(entries),
+        };
+        needed.max(self.bytes())
     }
 
     /// The window last prepared.
     pub(crate) fn content<'a>(&'a self, store: &'a Store<K, T>) -> Content<'a, K, T> {
         match self {
             Self::Single { slice } => store.get(*slice).map_or(Content::Nothing, Content::One),
-            Self::TwoStacks(stacks) => match stacks.front.front() {
-                Some((_, front)) => Content::Two(front, &stacks.back),
-                None => Content::One(&stacks.back),
-            },
+            Self::TwoStacks(stacks) if stacks.front.is_empty() => Content::One(&stacks.back),
+            Self::TwoStacks(stacks) => Content::Two(&stacks.front, &stacks.back),
             Self::SubtractOnEvict(window) => Content::Counted(&window.running),
         }
     }
@@ -193,7 +191,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Combine<K, T> {
     pub(crate) fn prepare<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         (first, beyond): (i64, i64),
-        store: &mut Store<K, T>,
+        store: &Store<K, T>,
         algebra: &Algebra<'_, V, A>,
     ) {
         match self {
@@ -208,18 +206,13 @@ impl<K: Hash + Eq + Clone, T: Clone> Combine<K, T> {
     pub(crate) fn leave<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         slice: i64,
-        store: &mut Store<K, T>,
+        store: &Store<K, T>,
         algebra: &Algebra<'_, V, A>,
     ) {
         match self {
             Self::Single { .. } => {}
             Self::TwoStacks(stacks) if slice < stacks.at.beyond => {}
-            Self::TwoStacks(stacks) => {
-                stacks.evict_before(i64::MAX, store);
-                store.return_table(core::mem::replace(&mut stacks.back, Table::new()));
-                stacks.at.first = stacks.at.beyond;
-                stacks.at.turned = stacks.at.beyond;
-            }
+            Self::TwoStacks(stacks) => stacks.clear(),
             Self::SubtractOnEvict(window) => {
                 window.evict_before(slice.min(window.beyond), store, algebra);
                 if window.running.is_empty() {
@@ -235,7 +228,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Combine<K, T> {
         slice: i64,
         hash: u64,
         key: &K,
-        store: &mut Store<K, T>,
+        store: &Store<K, T>,
         algebra: &Algebra<'_, V, A>,
     ) {
         match self {
@@ -249,7 +242,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Combine<K, T> {
     pub(crate) fn rebuild<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         at: Positions,
-        store: &mut Store<K, T>,
+        store: &Store<K, T>,
         algebra: &Algebra<'_, V, A>,
     ) {
         match self {
@@ -263,32 +256,19 @@ impl<K: Hash + Eq + Clone, T: Clone> Combine<K, T> {
     }
 }
 
-/// The back stack holds, for each of its slices, the combination from there to its end, so that evicting
-/// a slice is dropping a table; the front is the running combination of the slices since.
+/// The front holds what leaves slice by slice, the back the running combination of the slices since.
 #[derive(Debug)]
 pub(crate) struct TwoStacks<K, T> {
     at: Positions,
-    /// For each slice in `[first, turned)` that is there, the combination of it and all up to `turned`.
-    front: VecDeque<(i64, Table<K, T>)>,
+    /// The slices `[first, turned)`.
+    front: Front<K, T>,
     /// The combination of `[turned, beyond)`.
     back: Table<K, T>,
-    front_bytes: usize,
 }
 
 impl<K, T> TwoStacks<K, T> {
     fn new() -> Self {
-        Self { at: Positions::default(), front: VecDeque::new(), back: Table::new(), front_bytes: 0 }
-    }
-
-    fn evict_before(&mut self, slice: i64, store: &mut Store<K, T>) {
-        while let Some((_, table)) = self.front.pop_front_if(|(first, _)| *first < slice) {
-            self.front_bytes -= table.bytes();
-            store.return_table(table);
-        }
-    }
-
-    fn account_front(&mut self) {
-        self.front_bytes = self.front.iter().map(|(_, table)| table.bytes()).sum();
+        Self { at: Positions::default(), front: Front::new(), back: Table::new() }
     }
 }
 
@@ -297,7 +277,7 @@ impl<K: Hash + Eq + Clone, T: Clone> TwoStacks<K, T> {
         &mut self,
         first: i64,
         beyond: i64,
-        store: &mut Store<K, T>,
+        store: &Store<K, T>,
         algebra: &Algebra<'_, V, A>,
     ) {
         let continues = self.at.first <= first && first <= self.at.beyond && self.at.beyond <= beyond;
@@ -308,7 +288,7 @@ impl<K: Hash + Eq + Clone, T: Clone> TwoStacks<K, T> {
         if !continues || first >= self.at.turned {
             self.turn_over(first, self.at.beyond, store, algebra);
         }
-        self.evict_before(first, store);
+        self.front.evict_before(first);
         self.at.first = first;
         self.absorb(beyond, store, algebra);
     }
@@ -318,25 +298,11 @@ impl<K: Hash + Eq + Clone, T: Clone> TwoStacks<K, T> {
         &mut self,
         first: i64,
         turned: i64,
-        store: &mut Store<K, T>,
+        store: &Store<K, T>,
         algebra: &Algebra<'_, V, A>,
     ) {
-        self.evict_before(i64::MAX, store);
+        self.front.turn_over((first, turned), store, algebra);
         self.back.clear();
-        let empty = Table::new();
-        let mut slices = core::mem::take(&mut self.front);
-        slices.extend(store.live_in(first, turned).map(|slice| (slice, Table::new())));
-        for index in (0..slices.len()).rev() {
-            let own = store.get(slices[index].0).map_or(0, Table::len);
-            let later = slices.get(index + 1).map_or(&empty, |(_, later)| later);
-            let mut whole = store.borrow_copy(later, own, algebra.hashing);
-            for (key, partial) in store.get(slices[index].0).into_iter().flat_map(Table::iter) {
-                algebra.prepend(&mut whole, key, partial);
-            }
-            slices[index].1 = whole;
-        }
-        self.front = slices;
-        self.account_front();
         self.at = Positions { first, turned, beyond: turned };
     }
 
@@ -360,41 +326,23 @@ impl<K: Hash + Eq + Clone, T: Clone> TwoStacks<K, T> {
         slice: i64,
         hash: u64,
         key: &K,
-        store: &mut Store<K, T>,
+        store: &Store<K, T>,
         algebra: &Algebra<'_, V, A>,
     ) {
-        if slice < self.at.first || slice >= self.at.beyond {
-            return;
+        let Positions { first, turned, beyond } = self.at;
+        if first <= slice && slice < turned {
+            self.front.repair((first, turned), hash, key, store, algebra);
+        } else if turned <= slice
+            && slice < beyond
+            && let Some((whole, _)) = algebra.fold(store, (turned, beyond), hash, key)
+        {
+            algebra.put(&mut self.back, hash, key, whole);
         }
-        if slice >= self.at.turned {
-            if let Some((whole, _)) = algebra.fold(store, (self.at.turned, self.at.beyond), hash, key) {
-                algebra.put(&mut self.back, hash, key, whole);
-            }
-            return;
-        }
-        let place = self.front.partition_point(|(earlier, _)| *earlier < slice);
-        if self.front.get(place).is_none_or(|(there, _)| *there != slice) {
-            // The slice was empty until now.
-            let empty = Table::new();
-            let later = self.front.get(place).map_or(&empty, |(_, later)| later);
-            let own = store.borrow_copy(later, 1, algebra.hashing);
-            self.front.insert(place, (slice, own));
-        }
-        let later = self.front.get(place + 1).and_then(|(_, table)| table.get(hash, key));
-        let mut whole: Option<T> = later.cloned();
-        for (slice, table) in self.front.iter_mut().take(place + 1).rev() {
-            if let Some(partial) = store.get(*slice).and_then(|table| table.get(hash, key)) {
-                let mut earlier = partial.clone();
-                if let Some(later) = &whole {
-                    algebra.aggregate.combine(&mut earlier, later);
-                }
-                whole = Some(earlier);
-            }
-            if let Some(whole) = &whole {
-                algebra.put(table, hash, key, whole.clone());
-            }
-        }
-        self.account_front();
+    }
+
+    fn clear(&mut self) {
+        let beyond = self.at.beyond;
+        *self = Self { at: Positions { first: beyond, turned: beyond, beyond }, ..Self::new() };
     }
 }
 
@@ -513,7 +461,8 @@ impl<'a, K: Hash + Eq, T> Content<'a, K, T> {
         match *self {
             Self::Nothing => None,
             Self::One(table) => table.at(spot),
-            Self::Two(first, back) => if second { back } else { first }.at(spot),
+            Self::Two(front, _) if !second => front.at(spot),
+            Self::Two(_, back) => back.at(spot),
             Self::Counted(table) => table.at(spot).map(|(key, (partial, _))| (key, partial)),
         }
     }
@@ -539,8 +488,8 @@ impl<'a, K: Hash + Eq, T> Content<'a, K, T> {
             }
             scan.1 += 1;
             match (self, self.at(spot)) {
-                (Self::Two(first, _), Some((key, _))) if spot.0 => {
-                    if first.get(hashing.hash(key), key).is_none() {
+                (Self::Two(front, _), Some((key, _))) if spot.0 => {
+                    if !front.contains(hashing.hash(key), key) {
                         return Some(spot);
                     }
                 }
@@ -553,7 +502,8 @@ impl<'a, K: Hash + Eq, T> Content<'a, K, T> {
     fn spots(&self, second: bool) -> usize {
         match *self {
             Self::One(table) if !second => table.spots(),
-            Self::Two(first, back) => if second { back } else { first }.spots(),
+            Self::Two(front, _) if !second => front.spots(),
+            Self::Two(_, back) => back.spots(),
             Self::Counted(table) if !second => table.spots(),
             _ => 0,
         }
@@ -563,7 +513,7 @@ impl<'a, K: Hash + Eq, T> Content<'a, K, T> {
         match self {
             Self::Nothing => None,
             Self::One(table) => table.spot_of(hash, key).map(|spot| (false, spot)),
-            Self::Two(first, back) => first
+            Self::Two(front, back) => front
                 .spot_of(hash, key)
                 .map(|spot| (false, spot))
                 .or_else(|| back.spot_of(hash, key).map(|spot| (true, spot))),

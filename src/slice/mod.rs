@@ -1,6 +1,7 @@
 //! What is stored: one table of partials per slice of time, and how slices make up a window.
 
 mod combine;
+mod front;
 mod store;
 mod table;
 

@@ -37,8 +37,9 @@ pub(crate) struct Store<K, T> {
     live: usize,
     live_in_ring: usize,
     pool: Pool<K, T>,
-    /// Bytes of all live tables.
+    /// Bytes of all live tables, and entries that they have room for.
     bytes: usize,
+    room: usize,
 }
 
 impl<K, T> Store<K, T> {
@@ -56,6 +57,7 @@ impl<K, T> Store<K, T> {
             live_in_ring: 0,
             pool: Pool::new(),
             bytes: 0,
+            room: 0,
         }
     }
 
@@ -84,6 +86,11 @@ impl<K, T> Store<K, T> {
     pub(crate) fn bytes(&self) -> usize {
         let far = self.far.len() * size_of::<(i64, Table<K, T>)>();
         self.bytes + self.pool.bytes + self.ring.capacity() * size_of::<Table<K, T>>() + far
+    }
+
+    /// Entries that the live tables have room for.
+    pub(crate) fn room(&self) -> usize {
+        self.room
     }
 
     fn slot(&self, slice: i64) -> Option<usize> {
@@ -179,9 +186,9 @@ impl<K, T> Store<K, T> {
     }
 
     fn drop_live(&mut self, table: Table<K, T>) {
-        self.pool.learn(table.len());
         self.live -= 1;
         self.bytes -= table.bytes();
+        self.room -= table.capacity();
         self.pool.put(table);
     }
 
@@ -263,27 +270,6 @@ impl<K, T> Store<K, T> {
         self.ring = grown;
         self.move_base(self.base);
     }
-
-    /// Gives a table back to the pool.
-    pub(crate) fn return_table(&mut self, table: Table<K, T>) {
-        self.pool.put(table);
-    }
-
-    /// How many tables of what is derived from slices may wait in the pool besides.
-    pub(crate) fn expect_borrowed(&mut self, tables: usize) {
-        self.pool.limit = POOLED + tables;
-    }
-}
-
-impl<K: Hash + Eq + Clone, T: Clone> Store<K, T> {
-    /// A copy of a table with room for more, in pooled memory if there is some that fits.
-    pub(crate) fn borrow_copy(&mut self, of: &Table<K, T>, more: usize, hashing: &Hashing) -> Table<K, T> {
-        let keys = of.len() + more;
-        let spots = if keys <= of.capacity() { of.spots() } else { Table::<K, T>::spots_for(keys) };
-        let mut copy = self.pool.get(spots).unwrap_or_else(Table::new);
-        copy.copy_from(of, keys, hashing);
-        copy
-    }
 }
 
 impl<K: Hash + Eq, T> Store<K, T> {
@@ -362,11 +348,11 @@ impl<K: Hash + Eq, T> Store<K, T> {
             Some(slot) => &mut self.ring[slot],
             None => self.far.entry(slice).or_insert_with(Table::new),
         };
-        let mut before = table.bytes();
+        let (mut before, mut room) = (table.bytes(), table.capacity());
         if table.is_empty() {
             *table = self.pool.get(Table::<K, T>::spots_for(self.pool.expected)).unwrap_or_else(Table::new);
             self.pool.unused = false;
-            before = 0;
+            (before, room) = (0, 0);
             self.live += 1;
             self.live_in_ring += usize::from(slot.is_some());
         }
@@ -374,24 +360,22 @@ impl<K: Hash + Eq, T> Store<K, T> {
         table.insert(hash, key, partial, heap, hashing);
         self.pool.expected = self.pool.expected.max(table.len());
         self.bytes = self.bytes + table.bytes() - before;
+        self.room = self.room + table.capacity() - room;
     }
 }
 
-/// Tables to keep beside those that are borrowed and come back in turn.
+/// Tables to keep: as one slice expires another begins, and with a little disorder two of each.
 const POOLED: usize = 2;
 
-/// Empty tables for slices to come and for what is derived from them, so that a steady stream allocates
-/// nothing.
+/// Empty tables for slices to come, so that a steady stream allocates nothing.
 #[derive(Debug)]
 struct Pool<K, T> {
     /// By the logarithm of their spots.
     classes: Vec<Vec<Table<K, T>>>,
     tables: usize,
-    limit: usize,
-    /// How many keys slices have had lately: what a new one will probably have, too.
+    /// How many keys slices have had lately: what a new one will probably have, too. A table that is much
+    /// larger than that is not kept (E2).
     expected: usize,
-    /// How many keys any table has had lately. One that is much larger than that is not kept (E2).
-    recent: usize,
     bytes: usize,
     /// Nothing was live when slices expired last.
     unused: bool,
@@ -399,8 +383,7 @@ struct Pool<K, T> {
 
 impl<K, T> Pool<K, T> {
     fn new() -> Self {
-        let (classes, expected, recent) = (Vec::new(), 0, 0);
-        Self { classes, tables: 0, limit: POOLED, expected, recent, bytes: 0, unused: false }
+        Self { classes: Vec::new(), tables: 0, expected: 0, bytes: 0, unused: false }
     }
 
     /// The smallest table with so many spots at least.
@@ -417,10 +400,10 @@ impl<K, T> Pool<K, T> {
     }
 
     fn put(&mut self, mut table: Table<K, T>) {
-        self.recent = table.len().max(self.recent - self.recent.div_ceil(8));
+        self.expected = table.len().max(self.expected - self.expected.div_ceil(8));
         table.clear();
-        let oversized = table.capacity() > 4 * self.recent.max(16);
-        if oversized || table.capacity() == 0 || self.tables == self.limit {
+        let oversized = table.capacity() > 4 * self.expected.max(16);
+        if oversized || table.capacity() == 0 || self.tables == POOLED {
             return;
         }
         let class = class(table.spots());
@@ -432,13 +415,8 @@ impl<K, T> Pool<K, T> {
         self.classes[class].push(table);
     }
 
-    /// Notes how many keys a slice that expires had.
-    fn learn(&mut self, keys: usize) {
-        self.expected = keys.max(self.expected - self.expected.div_ceil(8));
-    }
-
     fn empty(&mut self) {
-        *self = Self { limit: self.limit, ..Self::new() };
+        *self = Self::new();
     }
 }
 

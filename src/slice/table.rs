@@ -79,7 +79,17 @@ impl<K, T> Table<K, T> {
             return 0;
         }
         // With a byte of control each. While the entries move both tables are there.
-        Self::spots_for(self.len() + self.additional(expected)) * (size_of::<(K, T)>() + 1)
+        Self::bytes_for(self.len() + self.additional(expected))
+    }
+
+    /// Bytes that a table of so many keys takes.
+    pub(crate) fn bytes_for(keys: usize) -> usize {
+        Self::spots_for(keys) * (size_of::<(K, T)>() + 1)
+    }
+
+    /// Keeps the entries that `keep` says to, after what it does to their partials.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&mut T) -> bool) {
+        self.entries.retain(|(_, partial)| keep(partial));
     }
 
     /// The spots that a table for so many keys has: a power of two, seven eighths of which are used.
@@ -114,23 +124,6 @@ impl<K, T> Table<K, T> {
     #[inline]
     pub(crate) fn at(&self, spot: usize) -> Option<(&K, &T)> {
         self.entries.get_bucket(spot).map(|(key, partial)| (key, partial))
-    }
-}
-
-impl<K: Hash + Eq + Clone, T: Clone> Table<K, T> {
-    /// An empty table becomes a copy of `other` with room for `keys`, in the memory it has if that fits.
-    pub(crate) fn copy_from(&mut self, other: &Self, keys: usize, hashing: &Hashing) {
-        if keys <= other.capacity() && [0, other.capacity()].contains(&self.capacity()) {
-            // Spot by spot, without hashing.
-            self.entries.clone_from(&other.entries);
-        } else {
-            self.entries.reserve(keys, |(key, _)| hashing.hash(key));
-            for (key, partial) in &other.entries {
-                let entry = (key.clone(), partial.clone());
-                self.entries.insert_unique(hashing.hash(key), entry, |(key, _)| hashing.hash(key));
-            }
-        }
-        self.heap = other.heap;
     }
 }
 

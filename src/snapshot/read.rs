@@ -120,7 +120,7 @@ where
             inverse: self.inverse,
             value: PhantomData,
         };
-        self.firing.combine.rebuild(cursor.positions, &mut self.store, &algebra);
+        self.firing.combine.rebuild(cursor.positions, &self.store, &algebra);
         let remaining: Vec<K> = input.all()?;
         match cursor.draining {
             Some(window) => self

@@ -1,0 +1,137 @@
+//! Replays what the fuzz targets start from (`fuzz/corpus`), and what has ever broken them, under plain
+//! `cargo test`.
+
+#[path = "../fuzz/fuzz_targets/shared/operations.rs"]
+mod operations;
+#[path = "../fuzz/fuzz_targets/shared/mod.rs"]
+mod shared;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use floodmark_oracle::{Case, Model, Verdict};
+use proptest::prelude::Rng;
+use proptest::test_runner::{RngAlgorithm, TestRng};
+use shared::restore::input_of;
+use shared::worlds::{SCRIPT, WORLDS, World, in_world, specimens};
+
+fn folder(target: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target)
+}
+
+fn replay(target: &str, run: fn(&[u8])) {
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(folder(target)).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() >= 24, "only {} files", files.len());
+    for file in files {
+        println!("{}", file.display());
+        run(&fs::read(file).unwrap());
+    }
+}
+
+#[test]
+fn oracle_replays_the_corpus_of_operations() {
+    replay("operations", operations::run_in_all_modes);
+}
+
+#[test]
+fn s3_replays_the_corpus_of_restore() {
+    replay("restore", shared::restore::run);
+}
+
+/// That a seed reaches the decoder and what comes after it.
+#[test]
+fn seeds_of_restore_are_restored() {
+    fn restored<W: World>(world: u8) {
+        for specimen in specimens::<W>() {
+            let input = input_of(world, SCRIPT, &specimen);
+            assert!(shared::restore::complete_and_run::<W>(&input[1..]), "{}", W::NAME);
+        }
+    }
+    for world in 0..WORLDS {
+        in_world!(world, restored(world));
+    }
+}
+
+#[test]
+#[ignore = "writes the seeds anew; they change only when what bytes mean does"]
+fn write_the_seeds() {
+    for (target, seeds) in [("operations", seeds_of_operations()), ("restore", seeds_of_restore())] {
+        fs::create_dir_all(folder(target)).unwrap();
+        for (number, seed) in seeds.iter().enumerate() {
+            fs::write(folder(target).join(format!("seed_{number:02}")), seed).unwrap();
+        }
+    }
+}
+
+fn seeds_of_restore() -> Vec<Vec<u8>> {
+    fn of<W: World>(world: u8) -> Vec<Vec<u8>> {
+        let specimens = specimens::<W>();
+        let mut seeds: Vec<_> = specimens.iter().map(|specimen| input_of(world, SCRIPT, specimen)).collect();
+        seeds.push([&[0x80 | world], &specimens[1][..]].concat());
+        seeds
+    }
+    (0..WORLDS).flat_map(|world| in_world!(world, of(world))).collect()
+}
+
+/// Of many random byte strings the fewest and shortest in which everything happens.
+fn seeds_of_operations() -> Vec<Vec<u8>> {
+    let mut rng = TestRng::from_seed(RngAlgorithm::XorShift, &[5; 16]);
+    let mut pool: Vec<(Vec<u8>, BTreeSet<String>)> = (0..4000)
+        .map(|_| {
+            let mut bytes = vec![0; 18 + 6 * (4 + rng.next_u32() as usize % 56)];
+            rng.fill_bytes(&mut bytes);
+            let happens = what_happens(&Case::from_bytes(&bytes));
+            (bytes, happens)
+        })
+        .collect();
+    let mut missing: BTreeSet<String> = pool.iter().flat_map(|(_, happens)| happens.clone()).collect();
+    let mut seeds = Vec::new();
+    while !missing.is_empty() {
+        let news = |(bytes, happens): &(Vec<u8>, BTreeSet<String>)| {
+            1000 * happens.intersection(&missing).count() / (100 + bytes.len())
+        };
+        let best = (0..pool.len()).max_by_key(|&place| news(&pool[place])).unwrap();
+        let (bytes, happens) = pool.swap_remove(best);
+        if happens.is_disjoint(&missing) {
+            break;
+        }
+        missing.retain(|what| !happens.contains(what));
+        seeds.push(bytes);
+    }
+    seeds
+}
+
+fn what_happens(case: &Case) -> BTreeSet<String> {
+    let c = &case.config;
+    let shape = format!("{:?} {}", c.slide.cmp(&c.size), c.size % c.slide == 0);
+    let mut happens = BTreeSet::new();
+    happens.insert(format!("guard {:?} {:?}", c.max_future_skew.map(|guard| guard.policy), c.resume));
+    happens.insert(format!("huge {} timeout {}", c.size > 5000, c.idle_timeout.is_some()));
+    for (step, outcome) in case.steps.iter().zip(Model::run(case)) {
+        let step = format!("{step:?}");
+        let kind = step.split(' ').next().unwrap_or_default();
+        happens.insert(format!("{kind} {} {}", outcome.error, outcome.panes.len().min(3)));
+        if let Some(verdict) = &outcome.verdict {
+            let verdict = match verdict {
+                Verdict::PartlyLate { .. } => "partly".to_string(),
+                Verdict::Late { .. } => "late".to_string(),
+                other => format!("{other:?}"),
+            };
+            happens.insert(format!("{verdict} {shape} {:?} {:?}", c.late_firing, outcome.panes.is_empty()));
+        }
+        let panes = outcome.panes.iter();
+        happens.extend(panes.map(|pane| {
+            format!(
+                "{:?} {} {} {shape} {:?}",
+                pane.timing,
+                pane.index.min(2),
+                pane.events.len().min(2),
+                c.late_firing
+            )
+        }));
+    }
+    happens
+}
