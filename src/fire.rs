@@ -18,7 +18,8 @@ use crate::aggregate::Aggregate;
 use crate::config::LateFiring;
 use crate::grid::Grid;
 use crate::lateness::Lateness;
-use crate::slice::{Algebra, Combine, Content, Hashing, Spot, Store, Strategy, Table};
+use crate::slice::{Algebra, Combine, Hashing, Spot, Store, Strategy, Table};
+use crate::time::Window;
 
 /// How keys compare, where output is ordered.
 pub(crate) type Order<K> = fn(&K, &K) -> Ordering;
@@ -46,6 +47,7 @@ pub(crate) struct Deferred<K, T> {
 #[derive(Debug)]
 pub(crate) struct Drain {
     pub(crate) window: i64,
+    bounds: Window,
     /// Table and spot to look at next, or `None` where `Firing::list` has what remains.
     scan: Option<Spot>,
 }
@@ -73,7 +75,7 @@ pub(crate) struct Reissue {
 /// Where the next pane is.
 pub(crate) enum Ready {
     /// In the content of the window being drained.
-    OnTime { window: i64, spot: Spot },
+    OnTime { window: i64, bounds: Window, spot: Spot },
     /// In `Firing::late`.
     Late { window: i64, index: u32 },
 }
@@ -192,11 +194,10 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
     ) -> Option<Ready> {
         loop {
             let reached = self.deferred.front().map_or(watermark, |late| late.at);
-            if let Some(drain) = &mut self.drain {
-                if let Some(spot) = drain.next(&mut self.list, &self.combine.content(store), algebra.hashing)
-                {
-                    return Some(Ready::OnTime { window: drain.window, spot });
-                }
+            if let Some(ready) = self.next_drained(store, algebra.hashing) {
+                return Some(ready);
+            }
+            if let Some(drain) = &self.drain {
                 self.next = drain.window.saturating_add(1);
                 self.drain = None;
                 self.expire(plan, store, algebra, reached);
@@ -226,6 +227,18 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         }
     }
 
+    /// The next pane of the window being drained: what almost every poll comes to.
+    #[inline]
+    pub(crate) fn next_drained(&mut self, store: &Store<K, T>, hashing: &Hashing) -> Option<Ready> {
+        let drain = self.drain.as_mut()?;
+        let content = self.combine.content(store);
+        let spot = match &mut drain.scan {
+            Some(scan) => content.next(scan, hashing),
+            None => self.list.pop(),
+        }?;
+        Some(Ready::OnTime { window: drain.window, bounds: drain.bounds, spot })
+    }
+
     fn begin<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         window: i64,
@@ -245,7 +258,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
             });
             scan = None;
         }
-        self.drain = Some(Drain { window, scan });
+        self.drain = Some(Drain { window, bounds: plan.grid.window(window), scan });
     }
 
     fn list_all(&mut self, store: &Store<K, T>, hashing: &Hashing) {
@@ -260,7 +273,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
     /// Drains `window` from where only `keys` remain: where a snapshot left it.
     pub(crate) fn resume<V, A: Aggregate<V, Acc = T>>(
         &mut self,
-        window: i64,
+        (window, bounds): (i64, Window),
         keys: &[K],
         store: &Store<K, T>,
         algebra: &Algebra<'_, V, A>,
@@ -272,7 +285,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
             self.list
                 .push(content.spot_of(hash, key).ok_or("a key still to be drained is not in its window")?);
         }
-        self.drain = Some(Drain { window, scan: None });
+        self.drain = Some(Drain { window, bounds, scan: None });
         Ok(())
     }
 
@@ -461,18 +474,4 @@ fn is_elsewhere<K: Hash + Eq, T>(
         .live_in(first, beyond)
         .filter(|&other| other != slice)
         .any(|other| store.get(other).is_some_and(|table| table.get(hash, key).is_some()))
-}
-
-impl Drain {
-    fn next<K: Hash + Eq, T>(
-        &mut self,
-        list: &mut Vec<Spot>,
-        content: &Content<'_, K, T>,
-        hashing: &Hashing,
-    ) -> Option<Spot> {
-        match &mut self.scan {
-            Some(scan) => content.next(scan, hashing),
-            None => list.pop(),
-        }
-    }
 }

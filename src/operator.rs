@@ -529,7 +529,10 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             value: PhantomData,
         };
         let windows = &mut self.counters.windows_fired;
-        let ready = self.firing.advance(&self.plan, &mut self.store, &algebra, watermark, windows);
+        let ready = self
+            .firing
+            .next_drained(&self.store, &self.hashing)
+            .or_else(|| self.firing.advance(&self.plan, &mut self.store, &algebra, watermark, windows));
         if ready.is_none() {
             self.busy = false;
             self.note_peak();
@@ -541,11 +544,11 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
 
     fn pane(&mut self, ready: Ready) -> Option<Pane<'_, K, A::Output>> {
         self.counters.panes_fired += 1;
-        let (window, timing, index) = match ready {
-            Ready::OnTime { window, .. } => (window, Timing::OnTime, 0),
-            Ready::Late { window, index } => (window, Timing::Late, index),
+        let (ordinal, window, timing, index) = match ready {
+            Ready::OnTime { window, bounds, .. } => (window, bounds, Timing::OnTime, 0),
+            Ready::Late { window, index } => (window, self.settings.grid.window(window), Timing::Late, index),
         };
-        let is_last = self.is_last(window);
+        let is_last = self.is_last(ordinal);
         let (key, value) = match ready {
             Ready::OnTime { spot, .. } => {
                 let content = self.firing.combine.content(&self.store);
@@ -565,7 +568,6 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
                 (key, self.aggregate.lower(partial))
             }
         };
-        let window = self.settings.grid.window(window);
         Some(Pane { key, window, value, timing, index, is_last })
     }
 

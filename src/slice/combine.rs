@@ -457,6 +457,7 @@ pub(crate) type Spot = (bool, usize);
 
 impl<'a, K: Hash + Eq, T> Content<'a, K, T> {
     /// The key and partial at a spot of [`Content::next`]'s: of two tables, the one that it names.
+    #[inline]
     pub(crate) fn at(&self, (second, spot): Spot) -> Option<(&'a K, &'a T)> {
         match *self {
             Self::Nothing => None,
@@ -476,6 +477,7 @@ impl<'a, K: Hash + Eq, T> Content<'a, K, T> {
     }
 
     /// The next spot with an entry, each key once: those of the first table, then those only in the second.
+    #[inline]
     pub(crate) fn next(&self, scan: &mut Spot, hashing: &Hashing) -> Option<Spot> {
         loop {
             let spot = *scan;
@@ -499,6 +501,7 @@ impl<'a, K: Hash + Eq, T> Content<'a, K, T> {
         }
     }
 
+    #[inline]
     fn spots(&self, second: bool) -> usize {
         match *self {
             Self::One(table) if !second => table.spots(),

@@ -125,7 +125,7 @@ where
         match cursor.draining {
             Some(window) => self
                 .firing
-                .resume(window, &remaining, &self.store, &algebra)
+                .resume((window, self.settings.grid.window(window)), &remaining, &self.store, &algebra)
                 .map_err(|why| input.unreadable(why))?,
             None if remaining.is_empty() => {}
             None => return Err(input.unreadable("keys to drain without a window")),
