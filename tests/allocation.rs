@@ -357,4 +357,9 @@ fn e2_state_bytes_are_what_is_allocated_for_late_events() {
     assert_counted(&kernel, before);
     while kernel.poll().is_some() {}
     assert_counted(&kernel, before);
+    let full = kernel.state_bytes();
+    kernel.finish();
+    while kernel.poll().is_some() {}
+    let (left, live) = (kernel.state_bytes(), tally().live - before);
+    assert!(left <= full / 100 && live <= full as i64 / 100, "{left} and {live} bytes of {full} are left");
 }

@@ -6,11 +6,9 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Duration;
 
-use common::{MAIN_JOB, Random, counts, feed, floodmark, january, january_rows, stderr, stdout};
+use common::{Lines, MAIN_JOB, Random, counts, feed, floodmark, january, january_rows, stderr, stdout};
 use flate2::{Compression, write::GzEncoder};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -77,23 +75,18 @@ fn a_pipe_that_stays_open_gives_results_as_windows_close() {
     let args = ["run", "-", "--time", "t", "--window", "tumbling:1m", "--max-delay", "10s", "-q"];
     let mut child = floodmark(&args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    let (lines, received) = channel();
-    let out = BufReader::new(child.stdout.take().unwrap());
-    let reader = thread::spawn(move || out.lines().for_each(|line| lines.send(line.unwrap()).unwrap()));
-    // Long enough for any machine: a run that waits for more input waits forever.
-    let next = || received.recv_timeout(Duration::from_secs(60)).expect("no result while the pipe is open");
+    let lines = Lines::of(child.stdout.take().unwrap());
     stdin.write_all(b"t\n2013-01-01T00:00:01Z\n2013-01-01T00:00:59Z\n2013-01-01T00:01:10Z\n").unwrap();
     assert!(
-        next().contains(
+        lines.next().contains(
             r#""window_start":"2013-01-01T00:00:00Z","window_end":"2013-01-01T00:01:00Z","count":2"#
         )
     );
     stdin.write_all(b"2013-01-01T00:02:1").unwrap();
     stdin.write_all(b"0Z\n").unwrap();
-    assert!(next().contains(r#""window_start":"2013-01-01T00:01:00Z""#));
+    assert!(lines.next().contains(r#""window_start":"2013-01-01T00:01:00Z""#));
     drop(stdin);
-    assert!(next().contains(r#""window_start":"2013-01-01T00:02:00Z""#));
-    reader.join().unwrap();
+    assert!(lines.next().contains(r#""window_start":"2013-01-01T00:02:00Z""#));
     assert!(child.wait().unwrap().success());
 }
 
@@ -297,7 +290,7 @@ fn late_rows_keep_their_columns_in_every_pair_of_formats() {
     let [a, b, c] = LATE;
     let csv = format!("t,\"x, y\",n\n{a},,1\n{b},,2\n{c},\"q\"\"\",007\n");
     let ndjson = format!(
-        "{{\"t\":\"{a}\",\"n\":1,\"x, y\":null}}\n{{\"t\":\"{b}\"}}\n{{\"t\": \"{c}\", \"n\": 12345678901234567890123, \"x, y\":{{\"z\":[1]}} }}\n"
+        "{{\"t\":\"{a}\",\"n\":1,\"x, y\":null}}\n{{\"t\":\"{b}\"}}\n{{\"t\": \"{c}\", \"n\": 12345678901234567890123, \"x, y\":{{\"z\":[1]}}}}\n"
     );
     let added = r#""watermark":"2013-01-01T07:00:00.500Z","late_by":7200.75,"reason":"disorder"}"#;
     assert_eq!(late("a.ndjson", &csv), format!("{{\"t\":\"{c}\",\"x, y\":\"q\\\"\",\"n\":\"007\",{added}\n"));
@@ -349,9 +342,8 @@ fn a_partition_that_falls_silent_is_given_up_on_the_wall_clock() {
         floodmark(&[&job[..], &idle].concat()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(b"t,p\n2013-01-01T00:00:00Z,a\n2013-01-01T00:05:00Z,b\n").unwrap();
-    let mut line = String::new();
     // Partition a never says more, and the pipe stays open.
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let line = Lines::of(child.stdout.take().unwrap()).next();
     assert!(line.contains(r#""window_start":"2013-01-01T00:00:00Z""#), "{line}");
     drop(stdin);
     child.wait().unwrap();

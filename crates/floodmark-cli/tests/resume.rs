@@ -3,13 +3,13 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use common::{MAIN_JOB, Random, floodmark, january, january_rows, stderr};
+use common::{Lines, MAIN_JOB, Random, floodmark, january, january_rows, stderr};
 
 /// A folder with the outputs and the checkpoint of one run.
 struct Place(tempfile::TempDir);
@@ -183,9 +183,7 @@ fn ctrl_c_without_a_checkpoint_says_that_nothing_was_saved() {
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(january_rows(1000).as_bytes()).unwrap();
     // Once there are results, it waits for more rows; it must not wait for them to stop.
-    let mut first = String::new();
-    let mut results = BufReader::new(child.stdout.take().unwrap());
-    results.read_line(&mut first).unwrap();
+    Lines::of(child.stdout.take().unwrap()).next();
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     let output = child.wait_with_output().unwrap();
     drop(stdin);

@@ -3,9 +3,12 @@
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
 
 /// A month of flights in the order of landing: 26,052 rows of three airports, nine in ten out of order.
 pub(crate) fn january() -> PathBuf {
@@ -52,7 +55,7 @@ pub(crate) fn feed(args: &[&str], input: &[u8]) -> Output {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_owned();
-    let writer = std::thread::spawn(move || {
+    let writer = thread::spawn(move || {
         // A run that stops early closes its input.
         let _ = stdin.write_all(&input);
     });
@@ -69,6 +72,25 @@ pub(crate) fn stdout(output: &Output) -> String {
 
 pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The lines of a stream as they come.
+pub(crate) struct Lines(Receiver<String>);
+
+impl Lines {
+    pub(crate) fn of(stream: impl Read + Send + 'static) -> Self {
+        let (lines, received) = channel();
+        thread::spawn(move || {
+            // A test that has failed reads no more.
+            BufReader::new(stream).lines().map_while(Result::ok).try_for_each(|line| lines.send(line))
+        });
+        Self(received)
+    }
+
+    /// The next line. The limit is no measurement: it is how a test ends that would wait forever.
+    pub(crate) fn next(&self) -> String {
+        self.0.recv_timeout(Duration::from_secs(60)).expect("no line comes")
+    }
 }
 
 /// A row of tumbling 1 h counts.
