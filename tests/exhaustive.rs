@@ -6,7 +6,7 @@
 mod harness;
 
 use floodmark_oracle::generate::{Limits, exhaustive};
-use floodmark_oracle::{Case, Model, Step, Timing, Verdict};
+use floodmark_oracle::{Case, Config, Generator, LateFiring, Model, Step, Timing, Verdict};
 use harness::{MODES, run, run_in};
 
 /// Runs each case in one mode, the next one for the next case.
@@ -37,21 +37,34 @@ fn oracle_all_timelines_of_four_steps_over_few_letters() {
     run_all(exhaustive(Limits::tiny(4)));
 }
 
-/// Five steps of one partition: events, watermarks and idleness, in all configurations.
-fn one_partition() -> Limits {
-    Limits { partitions: 1, times: vec![-1, 0, 2], watermarks: vec![1, 2, 4], ..Limits::tiny(5) }
+/// Six steps of one partition with windows of many slices: what was combined before a late event came is
+/// used again after it.
+fn overlapping() -> Limits {
+    let each = Config { lateness: 3, ..Config::sliding(3, 1) };
+    let once = Config { lateness: 2, late_firing: LateFiring::OncePerDrain, ..Config::sliding(4, 1) };
+    let uneven = Config { lateness: 4, offset: 1, ..Config::sliding(5, 2) };
+    let generated =
+        Config { generator: Generator::Bounded { bound: 1 }, lateness: 2, ..Config::sliding(4, 1) };
+    Limits {
+        configs: vec![each, once, uneven, generated],
+        partitions: 1,
+        times: vec![0, 2, 3],
+        watermarks: vec![4, 5],
+        idleness: false,
+        ..Limits::tiny(6)
+    }
 }
 
 #[test]
-fn oracle_all_timelines_of_five_steps_of_one_partition() {
-    run_all(exhaustive(one_partition()));
+fn oracle_all_timelines_of_six_steps_over_overlapping_windows() {
+    run_all(exhaustive(overlapping()));
 }
 
 /// That the worlds are not so small that nothing happens in them.
 #[test]
 fn l2_f3_small_worlds_have_late_panes_and_partly_late_events() {
     let [mut late, mut again, mut partly] = [0; 3];
-    for limits in [Limits::small(3), Limits::tiny(4), one_partition()] {
+    for limits in [Limits::small(3), Limits::tiny(4), overlapping()] {
         for case in exhaustive(limits).step_by(7) {
             for outcome in Model::run(&case) {
                 late += usize::from(outcome.panes.iter().any(|pane| pane.timing == Timing::Late));

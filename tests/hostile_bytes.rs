@@ -426,6 +426,38 @@ fn restored_sums(size: i64, slices: Vec<Section>) -> (usize, i64) {
     (bytes.len(), tally.peak)
 }
 
+/// What cannot be, in a frame that is sound: each is named.
+#[test]
+fn s3_contradictions_are_named() {
+    let slice = |ordinal, keys: &[u64]| slice_of_sums(ordinal, keys.iter().copied());
+    let mut left_over = slice(1, &[1]);
+    left_over.payload.push(0);
+    let refused = |slices: Vec<Section>, gaps: bool| {
+        let fresh = || {
+            let slide = if gaps { 2 } else { 1 };
+            let config = Config::sliding(micros(1), micros(slide));
+            config.build::<u64, i64, _>(Sum::of(|value: &i64| *value)).unwrap()
+        };
+        let mut frame = Frame::parse(&fresh().snapshot()).unwrap();
+        let firing = frame.sections.iter().position(|section| section.tag == FIRING).unwrap();
+        frame.sections.splice(firing..firing, slices);
+        fresh().restore(&frame.to_bytes()).err().map(|error| (error.is_damaged(), error.to_string()))
+    };
+    assert_eq!(refused(vec![slice(-5, &[2, 1]), slice(7, &[1])], false), None);
+    for (slices, gaps, why) in [
+        (vec![slice(2, &[1]), slice(1, &[1])], false, "not in the order of time"),
+        (vec![slice(1, &[1]), slice(1, &[2])], false, "not in the order of time"),
+        (vec![slice(1, &[1, 2, 1])], false, "a key stands twice in a slice"),
+        (vec![slice(1, &[])], false, "a slice without entries"),
+        (vec![slice(i64::MAX, &[1])], false, "a slice outside the range of time"),
+        (vec![slice(1, &[1])], true, "a slice between windows"),
+        (vec![left_over], false, "bytes are left over"),
+    ] {
+        let (damaged, text) = refused(slices, gaps).expect(why);
+        assert!(damaged && text.contains("section 'slice' makes no sense") && text.contains(why), "{text}");
+    }
+}
+
 #[test]
 fn s3_two_slices_far_apart_do_not_stretch_the_ring() {
     let (bytes, peak) =
