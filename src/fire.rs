@@ -18,7 +18,7 @@ use crate::aggregate::Aggregate;
 use crate::config::LateFiring;
 use crate::grid::Grid;
 use crate::lateness::Lateness;
-use crate::slice::{Algebra, Combine, Hashing, Spot, Store, Strategy, Table};
+use crate::slice::{Algebra, Combine, Hashing, Scan, Spot, Store, Strategy, Table};
 use crate::time::Window;
 
 /// How keys compare, where output is ordered.
@@ -48,8 +48,8 @@ pub(crate) struct Deferred<K, T> {
 pub(crate) struct Drain {
     pub(crate) window: i64,
     bounds: Window,
-    /// Table and spot to look at next, or `None` where `Firing::list` has what remains.
-    scan: Option<Spot>,
+    /// How far its content has been scanned, or `None` where `Firing::list` has what remains.
+    scan: Option<Scan>,
 }
 
 /// The panes that a late event that has been applied still causes: those of the windows `[next, beyond)`.
@@ -247,7 +247,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         algebra: &Algebra<'_, V, A>,
     ) {
         self.combine.prepare(plan.grid.slices_of(window), store, algebra);
-        let mut scan = Some((false, 0));
+        let mut scan = Some(Scan::default());
         if let Some(order) = plan.order {
             self.list_all(store, algebra.hashing);
             let content = self.combine.content(store);
@@ -263,7 +263,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
 
     fn list_all(&mut self, store: &Store<K, T>, hashing: &Hashing) {
         let content = self.combine.content(store);
-        let mut scan = (false, 0);
+        let mut scan = Scan::default();
         self.list.clear();
         while let Some(spot) = content.next(&mut scan, hashing) {
             self.list.push(spot);

@@ -49,6 +49,10 @@ impl<K, T> Front<K, T> {
         self.heads.is_empty()
     }
 
+    pub(crate) fn occupied(&self, from: usize) -> u32 {
+        self.heads.occupied(from)
+    }
+
     pub(crate) fn spots(&self) -> usize {
         self.heads.spots()
     }

@@ -121,6 +121,13 @@ impl<K, T> Table<K, T> {
         self.entries.num_buckets()
     }
 
+    /// Which of the 32 spots from `from` on have an entry, as bits.
+    #[inline]
+    pub(crate) fn occupied(&self, from: usize) -> u32 {
+        (0..u32::BITS)
+            .fold(0, |mask, i| mask | u32::from(self.entries.get_bucket(from + i as usize).is_some()) << i)
+    }
+
     #[inline]
     pub(crate) fn at(&self, spot: usize) -> Option<(&K, &T)> {
         self.entries.get_bucket(spot).map(|(key, partial)| (key, partial))
