@@ -26,8 +26,6 @@ use crate::watermark::{Partition, PartitionStatus, Progress};
 /// Cost, with `n` slices in a window: a push is O(1), one hash probe; a push behind a fired window adds
 /// O(n) when its panes are polled. Polling a pane is O(1) amortised, whatever `n` is.
 pub struct Windowing<K, V, A: Aggregate<V>> {
-    /// Events before this need a look at lateness, or the store, or the budget first.
-    gate: i64,
     /// The slices before this belong to a window that is due.
     sealed: i64,
     pub(crate) store: Store<K, A::Acc>,
@@ -50,7 +48,6 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
         let Settings { grid, lateness, late_firing, rules, seed, .. } = settings;
         let strategy = if grid.slices_per_window() == 1 { Strategy::Single } else { Strategy::TwoStacks };
         Self {
-            gate: i64::MAX,
             sealed: i64::MIN,
             store: Store::new(grid),
             hashing: Hashing::new(seed),
@@ -103,7 +100,7 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
     /// Adds a partition. It holds the watermark where it is until it reports or idles (W5); it reports
     /// with its first event, or where the host sets watermarks with the first of those.
     pub fn add_partition(&mut self) -> Partition {
-        self.gate = i64::MAX;
+        self.store.close();
         self.progress.add()
     }
 
@@ -130,7 +127,7 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
 
     /// Ends the input, idle partitions and all: every window fires and closes (W5).
     pub fn finish(&mut self) {
-        self.gate = i64::MAX;
+        self.store.close();
         self.progress.finish();
     }
 
@@ -173,7 +170,7 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
     /// Tells the time of the host's clock: for idle timeouts and the guard against the future. The
     /// kernel never reads a clock itself. O(partitions).
     pub fn tick(&mut self, now: impl Into<Timestamp>) {
-        self.gate = i64::MAX;
+        self.store.close();
         self.progress.tick(now.into().as_micros());
     }
 
@@ -182,7 +179,7 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
             return Err(UnknownPartition { partition });
         }
         // The next push is to look at the watermark first.
-        self.gate = i64::MAX;
+        self.store.close();
         Ok(())
     }
 
@@ -266,19 +263,23 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
             self.sealed = grid.last_end(watermark);
             self.busy = true;
         }
-        self.set_gate();
+        self.open_store();
     }
 
-    fn set_gate(&mut self) {
+    fn open_store(&mut self) {
         let over_budget = self.state_bytes() > self.settings.state_budget;
-        self.gate = if over_budget { i64::MAX } else { self.sealed.max(self.store.covers_from()) };
+        if over_budget {
+            self.store.close();
+        } else {
+            self.store.open(self.sealed);
+        }
     }
 
     /// After everything has been read: what follows from it.
     pub(crate) fn resume_from_snapshot(&mut self) {
         self.sealed = self.settings.grid.last_end(self.progress.settled());
         self.busy = true;
-        self.gate = i64::MAX;
+        self.store.close();
         self.note_peak();
     }
 
@@ -305,66 +306,55 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         &mut self,
         partition: Partition,
         time: impl Into<Timestamp>,
-        mut key: K,
+        key: K,
         value: V,
     ) -> Result<Admission<K, V>, Rejected<K, V>> {
         let time = time.into();
-        if time.as_micros() >= self.gate
-            && let Some(table) = self.store.covered(time.as_micros())
-        {
+        let micros = time.as_micros();
+        if let Some(table) = self.store.open_at(micros) {
             let hash = self.hashing.hash(&key);
-            if let Some(partial) = table.get_mut(hash, &key) {
-                if self.progress.note(partition, time.as_micros()) {
-                    let before = self.aggregate.heap_bytes(partial);
-                    self.aggregate.add(partial, time, &value);
-                    let after = self.aggregate.heap_bytes(partial);
-                    self.counters.accepted += 1;
-                    if before != after {
-                        self.note_heap(time, before, after);
-                    }
-                    return Ok(Admission::Accepted);
+            let Some(partial) = table.get_mut(hash, &key) else {
+                return self.push_new(Event { partition, time, key, value }, hash);
+            };
+            if self.progress.note(partition, micros) {
+                let before = self.aggregate.heap_bytes(partial);
+                self.aggregate.add(partial, time, &value);
+                let after = self.aggregate.heap_bytes(partial);
+                self.counters.accepted += 1;
+                if before != after {
+                    self.note_heap(micros, before, after);
                 }
-            } else if !table.is_empty() {
-                match self.try_insert(partition, time, hash, key, &value) {
-                    Ok(()) => return Ok(Admission::Accepted),
-                    Err(given_back) => key = given_back,
-                }
+                return Ok(Admission::Accepted);
             }
         }
         self.push_slow(Event { partition, time, key, value })
     }
 
-    #[cold]
-    fn note_heap(&mut self, time: Timestamp, before: usize, after: usize) {
-        let slice = self.settings.grid.slice_of(time.as_micros());
-        self.store.add_heap(slice, before, after);
-        self.set_gate();
+    /// The same for a key that its slice does not have yet.
+    #[inline(never)]
+    fn push_new(&mut self, event: Event<K, V>, hash: u64) -> Result<Admission<K, V>, Rejected<K, V>> {
+        let micros = event.time.as_micros();
+        if let Some(table) = self.store.open_at(micros)
+            && !table.is_full()
+            && self.progress.note(event.partition, micros)
+        {
+            let partial = self.aggregate.lift(event.time, &event.value);
+            let heap = self.aggregate.heap_bytes(&partial);
+            table.insert(hash, event.key, partial, 0, &self.hashing);
+            self.counters.accepted += 1;
+            if heap > 0 {
+                self.note_heap(micros, 0, heap);
+            }
+            return Ok(Admission::Accepted);
+        }
+        self.push_slow(event)
     }
 
-    /// Adds a new key to a slice that is there, open and covered; gives it back if that takes more than
-    /// room that is there already.
-    #[inline(never)]
-    fn try_insert(
-        &mut self,
-        partition: Partition,
-        time: Timestamp,
-        hash: u64,
-        key: K,
-        value: &V,
-    ) -> Result<(), K> {
-        let micros = time.as_micros();
-        let grows = self.store.covered(micros).is_none_or(|table| table.is_full());
-        if grows || !self.progress.note(partition, micros) {
-            return Err(key);
-        }
-        let partial = self.aggregate.lift(time, value);
-        let heap = self.aggregate.heap_bytes(&partial);
-        self.store.insert_covered(micros, hash, key, partial, heap, &self.hashing);
-        self.counters.accepted += 1;
-        if heap > 0 {
-            self.set_gate();
-        }
-        Ok(())
+    #[cold]
+    fn note_heap(&mut self, time: i64, before: usize, after: usize) {
+        let slice = self.settings.grid.slice_of(time);
+        self.store.add_heap(slice, before, after);
+        self.open_store();
     }
 
     /// The long way: the same decisions in full, in the order that `push` documents.
@@ -402,7 +392,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         if self.progress.is_unsettled() {
             self.settle();
         } else {
-            self.set_gate();
+            self.open_store();
         }
         Ok(admission)
     }
@@ -536,7 +526,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         if ready.is_none() {
             self.busy = false;
             self.note_peak();
-            self.set_gate();
+            self.open_store();
         }
         let pane = self.pane(ready?)?;
         Some(pane)

@@ -31,6 +31,9 @@ pub(crate) struct Store<K, T> {
     base_start: i64,
     /// From `base_start` to the end of what the ring covers.
     span: u64,
+    /// Where most events fall, and from when on they are let in at all.
+    hot: Hot,
+    gate: i64,
     far: BTreeMap<i64, Table<K, T>>,
     /// Slices before this one have expired.
     expired: i64,
@@ -42,6 +45,28 @@ pub(crate) struct Store<K, T> {
     room: usize,
 }
 
+/// Two slices next to each other, found by two compares.
+#[derive(Clone, Copy, Debug)]
+struct Hot {
+    from: i64,
+    /// From `from` to the end of the second slice.
+    span: u64,
+    /// Where the second slice starts.
+    edge: i64,
+    slots: [usize; 2],
+}
+
+impl Hot {
+    const NONE: Self = Self { from: 0, span: 0, edge: 0, slots: [0, 0] };
+
+    #[inline(always)]
+    fn slot(&self, time: i64) -> Option<usize> {
+        let near = (time.wrapping_sub(self.from) as u64) < self.span;
+        // Not a branch: which of the two it is may well be random.
+        near.then(|| self.slots[usize::from(time >= self.edge)])
+    }
+}
+
 impl<K, T> Store<K, T> {
     pub(crate) fn new(grid: Grid) -> Self {
         Self {
@@ -51,6 +76,8 @@ impl<K, T> Store<K, T> {
             base: 0,
             base_start: 0,
             span: 0,
+            hot: Hot::NONE,
+            gate: i64::MAX,
             far: BTreeMap::new(),
             expired: i64::MIN,
             live: 0,
@@ -61,22 +88,53 @@ impl<K, T> Store<K, T> {
         }
     }
 
-    /// The table of the slice at `time`, which must not be before [`Store::covers_from`], if the ring
-    /// covers it. It may be empty.
-    #[inline(always)]
-    pub(crate) fn covered(&mut self, time: i64) -> Option<&mut Table<K, T>> {
-        let distance = time.wrapping_sub(self.base_start) as u64;
+    /// Lets events from `from` on in by [`Store::open_at`].
+    pub(crate) fn open(&mut self, from: i64) {
+        self.hot = Hot::NONE;
+        self.gate = i64::MAX;
+        if self.ring.is_empty() {
+            return;
+        }
+        self.gate = from.max(self.base_start);
+        let distance = self.gate.wrapping_sub(self.base_start) as u64;
         if distance >= self.span {
+            return;
+        }
+        // Where disorder is less than a slice long, events fall into the first open slice and the next.
+        let first = self.base.saturating_add(self.ruler.slices(distance) as i64);
+        let start_of = |slices| self.grid.slice_start(first.saturating_add(slices));
+        let (edge, end) = (start_of(1), start_of(2));
+        if end.abs_diff(self.base_start) <= self.span {
+            let mask = self.ring.len() - 1;
+            let slots = [first as usize & mask, (first as usize).wrapping_add(1) & mask];
+            self.hot = Hot { from: self.gate, span: end.abs_diff(self.gate), edge, slots };
+        }
+    }
+
+    /// Lets no event in by [`Store::open_at`].
+    pub(crate) fn close(&mut self) {
+        self.hot = Hot::NONE;
+        self.gate = i64::MAX;
+    }
+
+    /// The table of the slice at `time`, if that is open and the ring has it. It may be empty.
+    #[inline(always)]
+    pub(crate) fn open_at(&mut self, time: i64) -> Option<&mut Table<K, T>> {
+        let slot = match self.hot.slot(time) {
+            Some(slot) => slot,
+            None => self.open_slot(time)?,
+        };
+        self.ring.get_mut(slot)
+    }
+
+    #[inline(always)]
+    fn open_slot(&self, time: i64) -> Option<usize> {
+        let distance = time.wrapping_sub(self.base_start) as u64;
+        if time < self.gate || distance >= self.span {
             return None;
         }
         let slot = self.ruler.slices(distance) as usize;
-        let mask = self.ring.len().wrapping_sub(1);
-        self.ring.get_mut((self.base as usize).wrapping_add(slot) & mask)
-    }
-
-    /// The first instant that the ring covers.
-    pub(crate) fn covers_from(&self) -> i64 {
-        if self.ring.is_empty() { i64::MAX } else { self.base_start }
+        Some((self.base as usize).wrapping_add(slot) & self.ring.len().wrapping_sub(1))
     }
 
     pub(crate) fn live(&self) -> usize {
@@ -252,6 +310,7 @@ impl<K, T> Store<K, T> {
     /// Where the ring starts and how far it reaches, in time. At the edge of time, where that is cut
     /// short, events go the long way.
     fn measure(&mut self) {
+        self.close();
         self.base_start = self.grid.slice_start(self.base);
         let end = self.grid.slice_start(self.base.saturating_add(self.ring.len() as i64));
         self.span = end.abs_diff(self.base_start).min(Ruler::REACH);
@@ -307,23 +366,6 @@ impl<K: Hash + Eq, T> Store<K, T> {
         };
         if let Some(table) = table {
             table.add_heap(before, after);
-        }
-    }
-
-    /// Adds a key that the slice at `time` does not have yet, where [`Store::covered`] has that slice, it
-    /// is not empty, and there is room.
-    pub(crate) fn insert_covered(
-        &mut self,
-        time: i64,
-        hash: u64,
-        key: K,
-        partial: T,
-        heap: usize,
-        hashing: &Hashing,
-    ) {
-        self.bytes += heap;
-        if let Some(table) = self.covered(time) {
-            table.insert(hash, key, partial, heap, hashing);
         }
     }
 
