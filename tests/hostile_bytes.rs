@@ -458,6 +458,52 @@ fn s3_contradictions_are_named() {
     }
 }
 
+/// The same of what is being drained: `(next, (first, turned, beyond), draining)`, keys, and what late
+/// events left.
+#[test]
+fn s3_contradictions_in_a_drain_are_named() {
+    type Late<'a> = &'a [(i64, i64, u64, i64)];
+    let firing = |cursor: (i64, (i64, i64, i64), Option<i64>), keys: &[u64], late: Late, marks: &[i64]| {
+        let mut kernel = sums(3);
+        let partition = kernel.add_partition();
+        for time in 0..6 {
+            let _ = kernel.push(partition, at(time), 7, 1).unwrap();
+        }
+        let mut frame = Frame::parse(&kernel.snapshot()).unwrap();
+        let mut payload = [encoded(&cursor), encoded(&keys), encoded(&late)].concat();
+        // No pane of a late event under way, and none so far.
+        payload.extend([0, 0]);
+        payload.push(marks.len() as u8);
+        for window in marks {
+            payload.extend(encoded(&(window, vec![7u64])));
+        }
+        frame.sections.iter_mut().find(|section| section.tag == FIRING).unwrap().payload = payload;
+        let restored = sums(3).restore(&frame.to_bytes());
+        restored.err().map(|error| (error.is_damaged(), error.to_string()))
+    };
+    // The watermark is 5: the windows [0, 3), [1, 4) and [2, 5) are due.
+    let drain = (0, (0, 0, 3), Some(0));
+    assert_eq!(firing(drain, &[7], &[(5, 4, 7, 1)], &[1]), None);
+    for (cursor, keys, late, marks, why) in [
+        ((0, (0, 4, 3), None), &[][..], &[][..], &[][..], "out of order"),
+        ((0, (1, 0, 3), None), &[], &[], &[], "out of order"),
+        ((0, (0, 0, 4), None), &[], &[], &[], "out of order"),
+        ((0, (i64::MIN, 0, i64::MAX), None), &[], &[], &[], "out of order"),
+        ((3, (3, 3, 6), Some(3)), &[7], &[], &[], "the window being drained is not due"),
+        ((1, (0, 0, 3), Some(0)), &[7], &[], &[], "the window being drained is not due"),
+        ((0, (1, 1, 4), Some(0)), &[7], &[], &[], "the window being drained is not the one that fired last"),
+        (drain, &[8], &[], &[], "a key still to be drained is not in its window"),
+        ((0, (0, 0, 3), None), &[7], &[], &[], "keys to drain without a window"),
+        (drain, &[7], &[(6, 4, 7, 1)], &[], "a late event's watermark is out of order"),
+        (drain, &[7], &[(5, 4, 7, 1), (4, 4, 7, 1)], &[], "a late event's watermark is out of order"),
+        (drain, &[7], &[(5, i64::MAX, 7, 1)], &[], "a slice outside the range of time"),
+        (drain, &[7], &[], &[1, 1], "a window is marked twice"),
+    ] {
+        let (damaged, text) = firing(cursor, keys, late, marks).expect(why);
+        assert!(damaged && text.contains("section 'firing' makes no sense") && text.contains(why), "{text}");
+    }
+}
+
 #[test]
 fn s3_two_slices_far_apart_do_not_stretch_the_ring() {
     let (bytes, peak) =
