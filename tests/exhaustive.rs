@@ -6,7 +6,7 @@
 mod harness;
 
 use floodmark_oracle::generate::{Limits, exhaustive};
-use floodmark_oracle::{Case, Config, Generator, LateFiring, Model, Step, Timing, Verdict};
+use floodmark_oracle::{Case, Config, Generator, Kind, LateFiring, Model, Step, Timing, Verdict, Windows};
 use harness::{MODES, run, run_in};
 
 /// Runs each case in one mode, the next one for the next case.
@@ -40,11 +40,12 @@ fn oracle_all_timelines_of_four_steps_over_few_letters() {
 /// Six steps of one partition with windows of many slices: what was combined before a late event came is
 /// used again after it.
 fn overlapping() -> Limits {
-    let each = Config { lateness: 3, ..Config::sliding(3, 1) };
-    let once = Config { lateness: 2, late_firing: LateFiring::OncePerDrain, ..Config::sliding(4, 1) };
-    let uneven = Config { lateness: 4, offset: 1, ..Config::sliding(5, 2) };
-    let generated =
-        Config { generator: Generator::Bounded { bound: 1 }, lateness: 2, ..Config::sliding(4, 1) };
+    let each = Config::of(Windows { lateness: 3, ..Windows::sliding(3, 1) });
+    let four = Windows { lateness: 2, ..Windows::sliding(4, 1) };
+    let once = Config::of(Windows { late_firing: LateFiring::OncePerDrain, ..four.clone() });
+    let uneven = Windows::of(Kind::Sliding { size: 5, slide: 2, offset: 1 });
+    let uneven = Config::of(Windows { lateness: 4, ..uneven });
+    let generated = Config { generator: Generator::Bounded { bound: 1 }, ..Config::of(four) };
     Limits {
         configs: vec![each, once, uneven, generated],
         partitions: 1,

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use floodmark_oracle::{Case, Model, Verdict};
+use floodmark_oracle::{Case, Kind, Model, Verdict};
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use shared::restore::input_of;
@@ -106,10 +106,12 @@ fn seeds_of_operations() -> Vec<Vec<u8>> {
 
 fn what_happens(case: &Case) -> BTreeSet<String> {
     let c = &case.config;
-    let shape = format!("{:?} {}", c.slide.cmp(&c.size), c.size % c.slide == 0);
+    let Kind::Sliding { size, slide, .. } = c.windows[0].kind else { panic!("not aligned: {c:?}") };
+    let late_firing = c.windows[0].late_firing;
+    let shape = format!("{:?} {}", slide.cmp(&size), size % slide == 0);
     let mut happens = BTreeSet::new();
     happens.insert(format!("guard {:?} {:?}", c.max_future_skew.map(|guard| guard.policy), c.resume));
-    happens.insert(format!("huge {} timeout {}", c.size > 5000, c.idle_timeout.is_some()));
+    happens.insert(format!("huge {} timeout {}", size > 5000, c.idle_timeout.is_some()));
     for (step, outcome) in case.steps.iter().zip(Model::run(case)) {
         let step = format!("{step:?}");
         let kind = step.split(' ').next().unwrap_or_default();
@@ -120,16 +122,15 @@ fn what_happens(case: &Case) -> BTreeSet<String> {
                 Verdict::Late { .. } => "late".to_string(),
                 other => format!("{other:?}"),
             };
-            happens.insert(format!("{verdict} {shape} {:?} {:?}", c.late_firing, outcome.panes.is_empty()));
+            happens.insert(format!("{verdict} {shape} {late_firing:?} {:?}", outcome.panes.is_empty()));
         }
         let panes = outcome.panes.iter();
         happens.extend(panes.map(|pane| {
             format!(
-                "{:?} {} {} {shape} {:?}",
+                "{:?} {} {} {shape} {late_firing:?}",
                 pane.timing,
                 pane.index.min(2),
-                pane.events.len().min(2),
-                c.late_firing
+                pane.events.len().min(2)
             )
         }));
     }

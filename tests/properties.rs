@@ -87,7 +87,7 @@ where
             Step::Add => self.partitions.push(kernel.add_partition()),
             Step::Tick { now } => kernel.tick(at(now)),
             Step::Finish => kernel.finish(),
-            Step::Event { p, time, key, value } => {
+            Step::Event { p, time, key, value, gap: _ } => {
                 let (partition, value) = (self.partition(p), (self.offered, value));
                 let answer = self.kernel.push(partition, at(time), (self.key)(key), value);
                 self.told.push(match answer {
@@ -162,7 +162,7 @@ fn run<K>(case: &Case, key: fn(u32) -> K, mut poll: impl FnMut(&mut Host<K, Stor
 where
     K: std::hash::Hash + Ord + Clone + Debug,
 {
-    let mut host = Host::new(harness::config(&case.config), story(), key).ordered();
+    let mut host = Host::new(harness::config(&case.config).unwrap(), story(), key).ordered();
     for step in &case.steps {
         host.take(step);
         // Polling looks at the watermark, and looking fixes it (W6): all look equally often.
@@ -182,7 +182,7 @@ proptest! {
         mut case in generate::case(),
         polls in prop::collection::vec(0..4usize, 1..20),
     ) {
-        case.config.late_firing = oracle::LateFiring::EachEvent;
+        case.config.windows[0].late_firing = oracle::LateFiring::EachEvent;
         let at_once = run(&case, name, |_| {});
         let always = run(&case, name, Host::drain);
         let mut turns = polls.iter().cycle();
@@ -200,7 +200,7 @@ proptest! {
         let fine = split_watermarks(&case, pieces);
         let coarse = coarsen_watermarks(&fine);
         // A drain is an observation of its own where late panes come once for each.
-        let drain = drain && case.config.late_firing == oracle::LateFiring::EachEvent;
+        let drain = drain && !case.config.fires_once_per_drain();
         let run = |case| run(case, name, |host| host.poll(if drain { usize::MAX } else { 0 }));
         let expected = run(&case);
         for other in [run(&fine), run(&coarse)] {
@@ -215,7 +215,7 @@ proptest! {
     #[test]
     fn differential_any_seed_gives_the_same_ordered_output(case in generate::case(), seed: u64, restore_at: usize) {
         let run = |seed: Option<u64>| {
-            let mut config = harness::config(&case.config);
+            let mut config = harness::config(&case.config).unwrap();
             if let Some(seed) = seed {
                 config = config.seed(seed);
             }
@@ -242,7 +242,7 @@ proptest! {
     #[test]
     fn differential_the_same_seed_gives_the_same_unordered_output(case in generate::case(), seed: u64) {
         let run = || {
-            let mut host = Host::new(harness::config(&case.config).seed(seed), story(), name);
+            let mut host = Host::new(harness::config(&case.config).unwrap().seed(seed), story(), name);
             for step in &case.steps {
                 host.take(step);
                 host.poll(2);
@@ -258,7 +258,7 @@ proptest! {
     fn differential_unkeyed_windows_are_the_totals_of_keyed_ones(mut case in generate::case()) {
         for step in &mut case.steps {
             // A late pane of one key tells nothing of the others'.
-            if let Step::Event { key, .. } = step && case.config.lateness > 0 {
+            if let Step::Event { key, .. } = step && case.config.windows[0].lateness > 0 {
                 *key = 0;
             }
         }
@@ -608,7 +608,12 @@ struct Chain {
 
 fn chain() -> impl Strategy<Value = Chain> {
     let upstream = (generate::config(), prop_oneof![Just(10), Just(5)], 0..40i64).prop_map(
-        |(config, slide, lateness)| oracle::Config { size: 10, slide, offset: 0, lateness, ..config },
+        |(mut config, slide, lateness)| {
+            let windows = &mut config.windows[0];
+            windows.kind = oracle::Kind::Sliding { size: 10, slide, offset: 0 };
+            windows.lateness = lateness;
+            config
+        },
     );
     let upstream = upstream.prop_flat_map(|config| (generate::steps(&config), Just(config)));
     (upstream, prop::collection::vec(0..5usize, 1..20)).prop_map(|((mut steps, upstream), polls)| {
@@ -625,7 +630,7 @@ proptest! {
     /// 10 µs windows feed 60 µs windows, each pane with what is new since the last of its key and window.
     #[test]
     fn differential_f7_chained_kernels_lose_nothing(chain in chain()) {
-        let mut upstream = Host::new(harness::config(&chain.upstream), story(), |key| key);
+        let mut upstream = Host::new(harness::config(&chain.upstream).unwrap(), story(), |key| key);
         let downstream = Config::tumbling(micros(60));
         let mut downstream: Windowing<u32, i64, _> = downstream.build(Sum::of(|count: &i64| *count)).unwrap();
         let source = downstream.add_partition();
@@ -656,7 +661,8 @@ proptest! {
         }
         prop_assert_eq!(announced, Watermark::MAX);
         let counters = upstream.kernel.counters();
-        let each = (chain.upstream.size / chain.upstream.slide) as u64;
+        let oracle::Kind::Sliding { size, slide, .. } = chain.upstream.windows[0].kind else { unreachable!() };
+        let each = (size / slide) as u64;
         // A partly late event is in one of two windows.
         prop_assert_eq!(total as u64, counters.accepted * each + counters.partly_late);
     }

@@ -131,12 +131,23 @@ fn value(value: &Value) -> i64 {
     value.1
 }
 
-/// The configuration of a case, in the kernel's words.
-pub fn config(config: &oracle::Config) -> Config {
+/// The configuration of a case, in the kernel's words, if the kernel has them yet.
+pub fn config(config: &oracle::Config) -> Result<Config, String> {
     let micros = TimeDelta::microseconds;
-    let mut built = Config::sliding(micros(config.size), micros(config.slide))
-        .offset(micros(config.offset))
-        .allowed_lateness(micros(config.lateness))
+    let [windows] = &config.windows[..] else {
+        return Err("the kernel has one definition of windows".to_string());
+    };
+    let oracle::Kind::Sliding { size, slide, offset } = windows.kind else {
+        return Err(format!("the kernel has no {:?}", windows.kind));
+    };
+    if windows.trigger != oracle::Trigger::default()
+        || windows.accumulation != oracle::Accumulation::Accumulating
+    {
+        return Err(format!("the kernel has no {:?} and {:?}", windows.trigger, windows.accumulation));
+    }
+    let mut built = Config::sliding(micros(size), micros(slide))
+        .offset(micros(offset))
+        .allowed_lateness(micros(windows.lateness))
         .seed(7);
     if let oracle::Generator::Bounded { bound } = config.generator {
         built = built.max_disorder(micros(bound));
@@ -151,22 +162,22 @@ pub fn config(config: &oracle::Config) -> Config {
         };
         built = built.max_future_skew(micros(guard.skew), suspect);
     }
-    built
-        .resume(match config.resume {
-            oracle::Resume::Exclude => Resume::Exclude,
-            oracle::Resume::Hold => Resume::Hold,
-        })
-        .late_firing(match config.late_firing {
-            oracle::LateFiring::EachEvent => LateFiring::EachEvent,
-            oracle::LateFiring::OncePerDrain => LateFiring::OncePerDrain,
-        })
+    built = built.resume(match config.resume {
+        oracle::Resume::Exclude => Resume::Exclude,
+        oracle::Resume::Hold => Resume::Hold,
+    });
+    Ok(built.late_firing(match windows.late_firing {
+        oracle::LateFiring::EachEvent => LateFiring::EachEvent,
+        oracle::LateFiring::OncePerDrain => LateFiring::OncePerDrain,
+    }))
 }
 
 fn build<A>(case: &oracle::Config, aggregate: A, mode: Mode) -> Result<Windowing<u32, Value, A>, String>
 where
     A: Aggregate<Value>,
 {
-    let built: Windowing<u32, Value, A> = config(case).build(aggregate).map_err(|error| error.to_string())?;
+    let built: Windowing<u32, Value, A> =
+        config(case)?.build(aggregate).map_err(|error| error.to_string())?;
     Ok(if mode.ordered { built.ordered() } else { built })
 }
 
@@ -232,7 +243,7 @@ where
 
     fn go(mut self) -> Result<(), String> {
         // Late firing once per drain depends on the drains by definition: both sides drain together.
-        let per_drain = self.case.config.late_firing == oracle::LateFiring::OncePerDrain;
+        let per_drain = self.case.config.fires_once_per_drain();
         let poll = if per_drain { Poll::Always } else { self.mode.poll };
         for (number, step) in self.case.steps.iter().enumerate() {
             let mut outcome = self.model.step(step);
@@ -300,7 +311,7 @@ where
         let kernel = &mut self.kernel;
         let at = Timestamp::from_micros;
         let answer = match *step {
-            Step::Event { p, time, key, value } => {
+            Step::Event { p, time, key, value, gap: _ } => {
                 self.seq += 1;
                 let (p, event) = (known(p, &self.partitions), (self.seq - 1, value));
                 return Answer::Event(verdict(kernel.push(p, at(time), key, event), (key, event)));
@@ -350,7 +361,7 @@ where
         let (mut got, mut due) = (std::mem::take(&mut self.got), std::mem::take(&mut self.due));
         if !self.mode.ordered {
             // Inside a window's firing the order of keys is unspecified (F2); so is that of marks in a drain.
-            let per_drain = self.case.config.late_firing == oracle::LateFiring::OncePerDrain;
+            let per_drain = self.case.config.fires_once_per_drain();
             sort_within_firings(&mut got, per_drain);
             sort_within_firings(&mut due, per_drain);
         }

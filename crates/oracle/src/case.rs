@@ -3,14 +3,19 @@
 //! A case is data, so that somebody who does not read Rust can check it:
 //!
 //! ```json
-//! {"name": "boundary", "config": {"size": 10, "slide": 10},
+//! {"name": "boundary",
+//!  "config": {"windows": [{"kind": {"sliding": {"size": 10, "slide": 10}}}]},
 //!  "steps": ["add",
 //!            {"event": {"p": 0, "time": 9, "key": 1, "value": 7}},
 //!            {"set_watermark": {"p": 0, "w": 10}},
 //!            "finish"]}
 //! ```
 
+mod windows;
+
 use serde::{Deserialize, Serialize};
+
+pub use windows::{Accumulation, Base, Kind, LateFiring, Trigger, Windows};
 
 /// A configuration and the timeline to run under it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,20 +30,13 @@ pub struct Case {
     pub steps: Vec<Step>,
 }
 
-/// Windows, lateness and watermarks. Only `size` and `slide` have no default.
+/// Windows and watermarks. Only `windows` has no default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Length of a window, at least 1.
-    pub size: i64,
-    /// Distance between window starts, at least 1; equal to `size` for tumbling.
-    pub slide: i64,
-    /// Where the grid starts; any value, windows are `[offset + k * slide, + size)`.
-    #[serde(default)]
-    pub offset: i64,
-    /// How long a fired window still accepts events, at least 0.
-    #[serde(default)]
-    pub lateness: i64,
+    /// The definitions of windows, at least one. Where an order is needed between
+    /// them, it is this.
+    pub windows: Vec<Windows>,
     /// Where the partitions' watermarks come from.
     #[serde(default)]
     pub generator: Generator,
@@ -51,9 +49,6 @@ pub struct Config {
     /// The guard against events from the far future.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_future_skew: Option<FutureSkew>,
-    /// When a window that already fired fires again.
-    #[serde(default)]
-    pub late_firing: LateFiring,
 }
 
 /// Where a partition's watermark comes from (W2).
@@ -102,17 +97,6 @@ pub enum SkewPolicy {
     Reject,
 }
 
-/// When a late but admitted event makes its window fire again (F3).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LateFiring {
-    /// At once, for each event.
-    #[default]
-    EachEvent,
-    /// Once for each window and key when the host drains.
-    OncePerDrain,
-}
-
 /// One call. Partitions are named by the ordinal of their [`Step::Add`], from 0;
 /// naming one that is gone or never was is legal and is answered by an error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,6 +124,9 @@ pub enum Step {
         key: u32,
         /// What it says.
         value: i64,
+        /// How long it keeps a session open, if not as long as the definition says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gap: Option<i64>,
     },
     /// The host sets a partition's watermark.
     SetWatermark {
@@ -168,26 +155,35 @@ pub enum Step {
 }
 
 impl Config {
+    /// One definition of windows, and every other setting at its default.
+    #[must_use]
+    pub fn of(windows: Windows) -> Self {
+        Self {
+            windows: vec![windows],
+            generator: Generator::Host,
+            idle_timeout: None,
+            resume: Resume::Exclude,
+            max_future_skew: None,
+        }
+    }
+
     /// Tumbling windows with every setting at its default.
     #[must_use]
     pub fn tumbling(size: i64) -> Self {
-        Self::sliding(size, size)
+        Self::of(Windows::tumbling(size))
     }
 
     /// Sliding windows with every setting at its default.
     #[must_use]
     pub fn sliding(size: i64, slide: i64) -> Self {
-        Self {
-            size,
-            slide,
-            offset: 0,
-            lateness: 0,
-            generator: Generator::Host,
-            idle_timeout: None,
-            resume: Resume::Exclude,
-            max_future_skew: None,
-            late_firing: LateFiring::EachEvent,
-        }
+        Self::of(Windows::sliding(size, slide))
+    }
+
+    /// Whether some panes wait for the host's drain, so that what comes out
+    /// depends on when that is.
+    #[must_use]
+    pub fn fires_once_per_drain(&self) -> bool {
+        self.windows.iter().any(|windows| windows.late_firing == LateFiring::OncePerDrain)
     }
 
     /// Whether the configuration is legal.
@@ -195,24 +191,30 @@ impl Config {
     /// # Errors
     /// Says in words which setting is not.
     pub fn check(&self) -> Result<(), String> {
+        if self.windows.is_empty() {
+            return Err("there are no windows".to_string());
+        }
+        for (number, windows) in self.windows.iter().enumerate() {
+            windows.check().map_err(|why| format!("windows[{number}]: {why}"))?;
+        }
         let bound = match self.generator {
             Generator::Host => 0,
             Generator::Bounded { bound } => bound,
         };
         let skew = self.max_future_skew.map_or(0, |guard| guard.skew);
-        for (name, given, minimum) in [
-            ("size", self.size, 1),
-            ("slide", self.slide, 1),
-            ("lateness", self.lateness, 0),
+        at_least(&[
             ("bound", bound, 0),
             ("idle_timeout", self.idle_timeout.unwrap_or(0), 0),
             ("skew", skew, 0),
-        ] {
-            if given < minimum {
-                return Err(format!("{name} is {given}, the minimum is {minimum}"));
-            }
-        }
-        Ok(())
+        ])
+    }
+}
+
+/// Names the first setting that is below its minimum.
+fn at_least(settings: &[(&str, i64, i64)]) -> Result<(), String> {
+    match settings.iter().find(|(_, given, minimum)| given < minimum) {
+        Some((name, given, minimum)) => Err(format!("{name} is {given}, the minimum is {minimum}")),
+        None => Ok(()),
     }
 }
 
@@ -245,33 +247,109 @@ mod tests {
     fn reads_a_case_written_by_hand() {
         let case = Case::from_json(
             r#"{"name": "by hand",
-                "config": {"size": 10, "slide": 5, "offset": -3,
+                "config": {"windows": [{"kind": {"sliding": {"size": 10, "slide": 5, "offset": -3}},
+                                        "late_firing": "once_per_drain"}],
                            "generator": {"bounded": {"bound": 2}},
                            "max_future_skew": {"skew": 9, "policy": "reject"},
-                           "resume": "hold", "late_firing": "once_per_drain"},
+                           "resume": "hold"},
                 "steps": ["add", {"event": {"p": 0, "time": -1, "key": 4, "value": 5}},
                           {"set_watermark": {"p": 0, "w": 9223372036854775807}},
                           {"idle": {"p": 0}}, {"tick": {"now": 3}}, "finish"]}"#,
         )
         .unwrap();
-        let mut config = Config::sliding(10, 5);
-        config.offset = -3;
-        config.generator = Generator::Bounded { bound: 2 };
-        config.max_future_skew = Some(FutureSkew { skew: 9, policy: SkewPolicy::Reject });
-        config.resume = Resume::Hold;
-        config.late_firing = LateFiring::OncePerDrain;
+        let windows = Windows {
+            late_firing: LateFiring::OncePerDrain,
+            ..Windows::of(Kind::Sliding { size: 10, slide: 5, offset: -3 })
+        };
+        let config = Config {
+            generator: Generator::Bounded { bound: 2 },
+            max_future_skew: Some(FutureSkew { skew: 9, policy: SkewPolicy::Reject }),
+            resume: Resume::Hold,
+            ..Config::of(windows)
+        };
         assert_eq!(case.config, config);
         assert_eq!(case.steps.len(), 6);
+        assert_eq!(case.steps[1], Step::Event { p: 0, time: -1, key: 4, value: 5, gap: None });
         assert_eq!(case.steps[2], Step::SetWatermark { p: 0, w: i64::MAX }, "extremes survive JSON exactly");
         assert_eq!(Case::from_json(&case.to_json()).unwrap(), case);
     }
 
     #[test]
+    fn reads_every_kind_of_windows() {
+        let case = Case::from_json(
+            r#"{"config": {"windows": [
+                    {"kind": {"cumulative": {"step": 2, "max": 6, "offset": 1}},
+                     "trigger": {"early_events": 2, "early_time": 3, "early_ticks": 4},
+                     "accumulation": "retracting"},
+                    {"kind": {"session": {"gap": 5, "max_length": 9}}, "lateness": 7,
+                     "trigger": {"base": {"continuous": {"every": 3}}}},
+                    {"kind": "global", "trigger": {"base": {"count": {"n": 3}}},
+                     "accumulation": "discarding"},
+                    {"kind": {"edges": {"edges": [0, 1, 5]}}}]},
+                "steps": [{"event": {"p": 0, "time": 1, "key": 0, "value": 5, "gap": 3}}]}"#,
+        )
+        .unwrap();
+        let early =
+            Trigger { base: Base::OnTime, early_events: Some(2), early_time: Some(3), early_ticks: Some(4) };
+        let windows = [
+            Windows {
+                trigger: early,
+                accumulation: Accumulation::Retracting,
+                ..Windows::of(Kind::Cumulative { step: 2, max: 6, offset: 1 })
+            },
+            Windows {
+                lateness: 7,
+                trigger: Trigger::on(Base::Continuous { every: 3 }),
+                ..Windows::of(Kind::Session { gap: 5, max_length: Some(9) })
+            },
+            Windows {
+                trigger: Trigger::on(Base::Count { n: 3 }),
+                accumulation: Accumulation::Discarding,
+                ..Windows::global()
+            },
+            Windows::edges(&[0, 1, 5]),
+        ];
+        assert_eq!(case.config.windows, windows);
+        assert_eq!(case.steps, [Step::Event { p: 0, time: 1, key: 0, value: 5, gap: Some(3) }]);
+        assert_eq!(Case::from_json(&case.to_json()).unwrap(), case);
+    }
+
+    #[test]
     fn refuses_what_is_not_a_legal_case() {
-        let bad =
-            |config: &str| Case::from_json(&format!(r#"{{"config": {config}, "steps": []}}"#)).unwrap_err();
-        assert_eq!(bad(r#"{"size": 0, "slide": 1}"#), "size is 0, the minimum is 1");
-        assert_eq!(bad(r#"{"size": 1, "slide": -1}"#), "slide is -1, the minimum is 1");
-        assert!(bad(r#"{"size": 1, "slide": 1, "latness": 1}"#).contains("latness"));
+        let bad = |windows: &str| {
+            let text = format!(r#"{{"config": {{"windows": [{windows}]}}, "steps": []}}"#);
+            Case::from_json(&text).unwrap_err()
+        };
+        let kind = |kind: &str| bad(&format!(r#"{{"kind": {{{kind}}}}}"#));
+        let of_minimum = |what: &str, minimum: i64| format!("windows[0]: {what}, the minimum is {minimum}");
+        assert_eq!(bad(""), "there are no windows");
+        assert_eq!(kind(r#""sliding": {"size": 0, "slide": 1}"#), of_minimum("size is 0", 1));
+        assert_eq!(kind(r#""sliding": {"size": 1, "slide": -1}"#), of_minimum("slide is -1", 1));
+        assert_eq!(kind(r#""session": {"gap": 0}"#), of_minimum("gap is 0", 1));
+        assert_eq!(kind(r#""session": {"gap": 1, "max_length": 0}"#), of_minimum("max_length is 0", 1));
+        assert_eq!(kind(r#""edges": {"edges": [1]}"#), of_minimum("there are 1 edges", 2));
+        assert_eq!(kind(r#""edges": {"edges": [1, 5, 5]}"#), "windows[0]: edge 5 comes after edge 5");
+        let uneven = kind(r#""cumulative": {"step": 3, "max": 10}"#);
+        assert_eq!(uneven, "windows[0]: max is 10, not a multiple of step, which is 3");
+        assert!(bad(r#"{"kind": "global", "latness": 1}"#).contains("latness"));
+    }
+
+    #[test]
+    fn refuses_triggers_that_make_no_sense() {
+        let bad = |trigger: &str| {
+            let windows = format!(r#"{{"kind": "global", "trigger": {{{trigger}}}}}"#);
+            let text = format!(r#"{{"config": {{"windows": [{windows}]}}, "steps": []}}"#);
+            Case::from_json(&text).unwrap_err()
+        };
+        let zero = |name: &str| format!("windows[0]: {name} is 0, the minimum is 1");
+        assert_eq!(bad(r#""base": {"count": {"n": 0}}"#), zero("n"));
+        assert_eq!(bad(r#""base": {"continuous": {"every": 0}}"#), zero("every"));
+        for name in ["early_events", "early_time", "early_ticks"] {
+            assert_eq!(bad(&format!(r#""{name}": 0"#)), zero(name));
+            let both = bad(&format!(r#""{name}": 1, "base": {{"count": {{"n": 2}}}}"#));
+            assert!(both.contains("early panes go with on_time only"), "{both}");
+        }
+        let endless = bad(r#""base": {"continuous": {"every": 5}}"#);
+        assert_eq!(endless, "windows[0]: a global window that fires continuously never ends");
     }
 }

@@ -80,6 +80,7 @@ fn take<const N: usize>(bytes: &[u8]) -> ([u8; N], &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::case::Kind;
     use crate::model::{Model, Outcome, Verdict};
     use crate::window::{Pane, Timing};
     use proptest::prelude::*;
@@ -96,6 +97,13 @@ mod tests {
         })
     }
 
+    fn size_and_slide(config: &Config) -> (i64, i64) {
+        match config.windows[0].kind {
+            Kind::Sliding { size, slide, .. } => (size, slide),
+            _ => panic!("not an aligned case: {config:?}"),
+        }
+    }
+
     #[test]
     fn no_bytes_are_the_plainest_case() {
         let plainest =
@@ -103,7 +111,7 @@ mod tests {
         assert_eq!(Case::from_bytes(&[]), plainest);
         let zeros = Case::from_bytes(&[0; CONFIG_BYTES + PROFILE_BYTES + 1]);
         assert_eq!(zeros.steps.len(), 3, "one byte of a draw is a draw");
-        let event = Step::Event { p: 0, time: 0, key: 0, value: -3 };
+        let event = Step::Event { p: 0, time: 0, key: 0, value: -3, gap: None };
         assert_eq!(zeros.steps[1], event);
     }
 
@@ -112,7 +120,8 @@ mod tests {
         for bytes in byte_strings(300) {
             let case = Case::from_bytes(&bytes);
             case.config.check().unwrap();
-            let overlap = (case.config.size - 1) / case.config.slide + 1;
+            let (size, slide) = size_and_slide(&case.config);
+            let overlap = (size - 1) / slide + 1;
             assert!(overlap <= MAX_OVERLAP, "{:?}", case.config);
             let mut model = Model::new(case.config.clone());
             for step in &case.steps {
@@ -130,9 +139,10 @@ mod tests {
         for bytes in byte_strings(1000) {
             let case = Case::from_bytes(&bytes);
             let c = &case.config;
-            seen.insert(format!("slide {:?} size", c.slide.cmp(&c.size)));
-            seen.insert(format!("{:?} {:?}", c.resume, c.late_firing));
-            seen.insert(format!("huge {}", c.size > 5000));
+            let (size, slide) = size_and_slide(c);
+            seen.insert(format!("slide {:?} size", slide.cmp(&size)));
+            seen.insert(format!("{:?} {:?}", c.resume, c.windows[0].late_firing));
+            seen.insert(format!("huge {}", size > 5000));
             seen.insert(format!("skew {:?}", c.max_future_skew.map(|guard| guard.policy)));
             seen.insert(format!("host {}", c.generator == crate::Generator::Host));
             seen.insert(format!("finish {}", case.steps.last() == Some(&Step::Finish)));
@@ -307,7 +317,7 @@ mod tests {
 
     #[test]
     fn permuting_changes_something() {
-        let events = (0..20).map(|value| Step::Event { p: 0, time: value, key: 0, value });
+        let events = (0..20).map(|value| Step::Event { p: 0, time: value, key: 0, value, gap: None });
         let case = Case {
             name: None,
             config: Config::tumbling(10),

@@ -26,6 +26,9 @@ pub mod valve;
 pub mod watermark;
 pub mod window;
 
-pub use case::{Case, Config, FutureSkew, Generator, LateFiring, Resume, SkewPolicy, Step};
+pub use case::{
+    Accumulation, Base, Case, Config, FutureSkew, Generator, Kind, LateFiring, Resume, SkewPolicy, Step,
+    Trigger, Windows,
+};
 pub use model::{Counters, Model, Outcome, Reason, Verdict};
 pub use window::{Contribution, Pane, Timing};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::case::{Case, Config, LateFiring, SkewPolicy, Step};
+use crate::case::{Case, Config, SkewPolicy, Step};
 use crate::watermark::{UnknownPartition, WatermarkModel};
 use crate::window::{Contribution, Grid, Pane, Window, WindowModel};
 
@@ -23,7 +23,7 @@ pub struct Outcome {
     pub verdict: Option<Verdict>,
     /// For other steps: whether it named a partition that is gone or never was.
     pub error: bool,
-    /// The panes the step caused; none with [`LateFiring::OncePerDrain`], where
+    /// The panes the step caused; none with [`crate::LateFiring::OncePerDrain`], where
     /// [`Model::drain`] hands them out.
     pub panes: Vec<Pane>,
     /// The watermark after the step.
@@ -110,7 +110,7 @@ impl Model {
         }
     }
 
-    /// Runs a whole case; with [`LateFiring::OncePerDrain`] it drains after the
+    /// Runs a whole case; with [`crate::LateFiring::OncePerDrain`] it drains after the
     /// last step, whose outcome has the panes.
     #[must_use]
     pub fn run(case: &Case) -> Vec<Outcome> {
@@ -126,10 +126,7 @@ impl Model {
     pub fn step(&mut self, step: &Step) -> Outcome {
         let (verdict, error) = self.step_unobserved(step);
         self.observe();
-        let panes = match self.config.late_firing {
-            LateFiring::EachEvent => self.windows.drain(),
-            LateFiring::OncePerDrain => Vec::new(),
-        };
+        let panes = if self.config.fires_once_per_drain() { Vec::new() } else { self.windows.drain() };
         Outcome {
             verdict,
             error,
@@ -146,7 +143,9 @@ impl Model {
     pub fn step_unobserved(&mut self, step: &Step) -> (Option<Verdict>, bool) {
         let partitions = &mut self.partitions;
         let result = match *step {
-            Step::Event { p, time, key, value } => return (Some(self.offer(p, time, key, value)), false),
+            Step::Event { p, time, key, value, gap: _ } => {
+                return (Some(self.offer(p, time, key, value)), false);
+            }
             Step::Add => {
                 partitions.add();
                 Ok(())
@@ -287,7 +286,7 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::{FutureSkew, Generator};
+    use crate::case::{FutureSkew, Generator, LateFiring, Windows};
     use crate::generate;
     use crate::window::Timing;
     use proptest::prelude::*;
@@ -307,9 +306,13 @@ mod tests {
             Self(model)
         }
 
+        fn of(windows: Windows) -> Self {
+            Self::new(Config::of(windows))
+        }
+
         fn event(&mut self, key: u32, time: i64, value: i64) -> (Verdict, Vec<Fired>) {
             let p = 0;
-            let outcome = self.step(Step::Event { p, time, key, value });
+            let outcome = self.step(Step::Event { p, time, key, value, gap: None });
             (outcome.verdict.unwrap(), fired(&outcome.panes))
         }
 
@@ -343,7 +346,7 @@ mod tests {
     /// `f + 1` here (W1).
     #[test]
     fn l1_lateness_ends_exactly_at_end_plus_lateness() {
-        let mut run = Timeline::new(Config { lateness: 5, ..Config::tumbling(10) });
+        let mut run = Timeline::of(Windows { lateness: 5, ..Windows::tumbling(10) });
         assert_eq!(run.event(1, 1, 1), accepted(&[]));
         assert_eq!(run.watermark(14), [(1, 0, 10, 1, OnTime, 0)]);
         assert_eq!(run.event(1, 2, 2), accepted(&[(1, 0, 10, 3, Late, 1)]));
@@ -375,7 +378,7 @@ mod tests {
     /// key when it fired: its late pane is the first.
     #[test]
     fn f3_late_events_refire_each_window_at_once() {
-        let mut run = Timeline::new(Config { lateness: 100, ..Config::sliding(10, 5) });
+        let mut run = Timeline::of(Windows { lateness: 100, ..Windows::sliding(10, 5) });
         run.event(2, 3, 1);
         run.event(1, 3, 2);
         assert_eq!(
@@ -435,9 +438,9 @@ mod tests {
         let (p, key, value) = (0, 0, 0);
         for (step, watermark) in [
             (Step::Add, i64::MIN),
-            (Step::Event { p, time: 5, key, value }, 5),
+            (Step::Event { p, time: 5, key, value, gap: None }, 5),
             (Step::Add, 5),
-            (Step::Event { p, time: 9, key, value }, 5),
+            (Step::Event { p, time: 9, key, value, gap: None }, 5),
             (Step::Idle { p: 1 }, 5),
             (Step::Idle { p }, 5),
         ] {
@@ -452,10 +455,10 @@ mod tests {
 
     #[test]
     fn f3_once_per_drain_fires_on_time_as_it_was_and_marked_as_it_is() {
-        let mut run = Timeline::new(Config {
+        let mut run = Timeline::of(Windows {
             lateness: 5,
             late_firing: LateFiring::OncePerDrain,
-            ..Config::tumbling(10)
+            ..Windows::tumbling(10)
         });
         run.event(2, 1, 1);
         assert_eq!(run.watermark(10), [], "all panes come from drain");
@@ -581,7 +584,7 @@ mod tests {
         fn differential_on_time_panes_are_the_same_in_both_late_firings(case in generate::case()) {
             let run = |late_firing| {
                 let mut case = case.clone();
-                case.config.late_firing = late_firing;
+                case.config.windows[0].late_firing = late_firing;
                 let outcomes = Model::run(&case);
                 let panes = outcomes.iter().flat_map(|o| &o.panes).filter(|p| p.timing == OnTime);
                 let panes: Vec<Pane> = panes.cloned().map(|p| Pane { index: 0, ..p }).collect();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::case::{Config, LateFiring};
+use crate::case::{Config, Kind, LateFiring, Windows};
 
 /// A window. The order of the fields is the order of firing (F2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,13 +89,14 @@ struct Cell {
 impl Grid {
     /// The grid of a configuration.
     #[must_use]
+    ///
+    /// # Panics
+    /// When it has other windows than sliding ones.
     pub fn new(config: &Config) -> Self {
-        Self {
-            size: config.size.into(),
-            slide: config.slide.into(),
-            offset: config.offset.into(),
-            lateness: config.lateness,
-        }
+        let Windows { kind: Kind::Sliding { size, slide, offset }, lateness, .. } = config.windows[0] else {
+            panic!("not modelled yet: {config:?}");
+        };
+        Self { size: size.into(), slide: slide.into(), offset: offset.into(), lateness }
     }
 
     /// The windows that contain `time`, in firing order, or `None` when the
@@ -220,7 +221,7 @@ impl WindowModel {
     pub fn new(config: &Config) -> Self {
         Self {
             grid: Grid::new(config),
-            late_firing: config.late_firing,
+            late_firing: config.windows[0].late_firing,
             windows: BTreeMap::new(),
             pending: Vec::new(),
             watermark: i64::MIN,
@@ -382,7 +383,7 @@ mod tests {
     use super::*;
 
     fn grid(size: i64, slide: i64, offset: i64) -> Grid {
-        Grid::new(&Config { offset, ..Config::sliding(size, slide) })
+        Grid::new(&Config::of(Windows::of(Kind::Sliding { size, slide, offset })))
     }
 
     fn starts(size: i64, slide: i64, offset: i64, time: i64) -> Vec<i64> {
@@ -459,11 +460,11 @@ mod tests {
     #[test]
     fn l1_closing_saturates() {
         let mut config = Config::tumbling(10);
-        config.lateness = 5;
+        config.windows[0].lateness = 5;
         let window = |end| Window { end, start: end - 10 };
         assert!(!Grid::new(&config).is_closed(window(10), 14));
         assert!(Grid::new(&config).is_closed(window(10), 15));
-        config.lateness = i64::MAX;
+        config.windows[0].lateness = i64::MAX;
         assert!(!Grid::new(&config).is_closed(window(10), i64::MAX - 1));
         assert!(Grid::new(&config).is_closed(window(10), i64::MAX));
     }
@@ -479,12 +480,12 @@ mod tests {
         // [0, 10) is open until 10: its panes have the time 9.
         assert_eq!(at(&config, 9), 9);
         assert_eq!(at(&config, 10), 10);
-        config.lateness = 3;
+        config.windows[0].lateness = 3;
         assert_eq!(at(&config, 12), 9, "[0, 10) may fire until 13");
         assert_eq!(at(&config, 13), 13);
         assert_eq!(at(&config, 14), 14);
         assert_eq!(at(&config, 16), 14, "[5, 15) may fire again");
-        config.lateness = i64::MAX;
+        config.windows[0].lateness = i64::MAX;
         assert_eq!(at(&config, -100), i64::MIN, "anything may fire again");
         // Ends are multiples of 5, MIN is 2 modulo 5: open is from MIN + 103 on.
         assert_eq!(at(&config, 100), i64::MIN + 102);

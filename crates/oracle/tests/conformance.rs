@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use floodmark_oracle::case::{Config, Step};
+use floodmark_oracle::case::{Config, Kind, Step, Windows};
 use floodmark_oracle::model::{Model, Outcome, Verdict};
 use floodmark_oracle::valve::{Input, Output, Switches, Valve};
 use floodmark_oracle::window::Pane;
@@ -63,11 +63,9 @@ fn config(vector: &Value) -> Option<Config> {
         "sliding" => number(&window["slide"])?,
         _ => return None,
     };
-    (vector["trigger"]["type"] == "event_time").then_some(Config {
-        offset: number(&window["offset"])?,
-        lateness: number(&vector["allowed_lateness"])?,
-        ..Config::sliding(size, slide)
-    })
+    let kind = Kind::Sliding { size, slide, offset: number(&window["offset"])? };
+    let windows = Windows { lateness: number(&vector["allowed_lateness"])?, ..Windows::of(kind) };
+    (vector["trigger"]["type"] == "event_time").then_some(Config::of(windows))
 }
 
 fn compare(vector: &Value, config: Config) {
@@ -108,7 +106,8 @@ fn step(input: &Value, keys: &mut Vec<i64>) -> Step {
         keys.push(key);
         keys.len() - 1
     });
-    Step::Event { p: 0, time: number(&event[1]), key: ordinal.try_into().unwrap(), value: number(&event[2]) }
+    let key = ordinal.try_into().unwrap();
+    Step::Event { p: 0, time: number(&event[1]), key, value: number(&event[2]), gap: None }
 }
 
 /// Flink's watermark says that nothing `<=` it comes, ours that nothing `<` it.

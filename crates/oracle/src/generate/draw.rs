@@ -1,6 +1,6 @@
 //! From small numbers to configurations and steps.
 
-use crate::case::{Config, FutureSkew, Generator, LateFiring, Resume, SkewPolicy, Step};
+use crate::case::{Config, FutureSkew, Generator, Kind, LateFiring, Resume, SkewPolicy, Step, Windows};
 use crate::generate::MAX_OVERLAP;
 
 pub(super) const CONFIG_BYTES: usize = 12;
@@ -18,11 +18,12 @@ pub(super) fn config(bytes: [u8; CONFIG_BYTES]) -> Config {
         None => i64::MAX >> (b1 % 8),
     };
     let slide = slide(size, b2, b3);
-    Config {
-        size,
-        slide,
-        offset: offset(slide, b4, b5),
+    let windows = Windows {
         lateness: lateness(size, b6, b7),
+        late_firing: if b10 & 2 == 0 { LateFiring::EachEvent } else { LateFiring::OncePerDrain },
+        ..Windows::of(Kind::Sliding { size, slide, offset: offset(slide, b4, b5) })
+    };
+    Config {
         generator: generator(size, b8),
         idle_timeout: (b9 >= 128).then(|| unit_of(size, slide).saturating_mul((b9 % 8).into())),
         resume: if b10 & 1 == 0 { Resume::Exclude } else { Resume::Hold },
@@ -30,7 +31,7 @@ pub(super) fn config(bytes: [u8; CONFIG_BYTES]) -> Config {
             skew: size.saturating_mul((b11 / 2 % 8).into()),
             policy: if b11 & 1 == 0 { SkewPolicy::Admit } else { SkewPolicy::Reject },
         }),
-        late_firing: if b10 & 2 == 0 { LateFiring::EachEvent } else { LateFiring::OncePerDrain },
+        ..Config::of(windows)
     }
 }
 
@@ -125,10 +126,13 @@ struct Draw {
 impl Profile {
     pub(super) fn new(bytes: [u8; PROFILE_BYTES], config: &Config) -> Self {
         let [partitions, off, off_too, disorder, keys, base] = bytes;
+        let Kind::Sliding { size, slide, offset } = config.windows[0].kind else {
+            panic!("not drawn yet: {config:?}");
+        };
         Self {
-            unit: unit_of(config.size, config.slide),
-            slide: config.slide,
-            offset: config.offset,
+            unit: unit_of(size, slide),
+            slide,
+            offset,
             added: 0,
             live: (0..[1, 2, 3, 1, 2, 1, 4, 2][usize::from(partitions % 8)]).collect(),
             // Without watermarks little happens, so they go off less often; wild
@@ -215,6 +219,7 @@ impl Profile {
             time: self.time(draw),
             key: self.key(draw.key).into(),
             value: self.value(draw),
+            gap: None,
         }
     }
 

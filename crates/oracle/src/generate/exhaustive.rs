@@ -1,6 +1,6 @@
 //! Small worlds: all timelines of a few steps over a tiny alphabet.
 
-use crate::case::{Case, Config, Generator, LateFiring, Resume, Step};
+use crate::case::{Case, Config, Generator, Kind, LateFiring, Resume, Step, Windows};
 
 /// The world to enumerate.
 ///
@@ -59,7 +59,13 @@ impl Limits {
         let mut letters = Vec::new();
         for p in 0..self.partitions {
             for key in 0..self.keys {
-                letters.extend(self.times.iter().map(|&time| Step::Event { p, time, key, value: 0 }));
+                letters.extend(self.times.iter().map(|&time| Step::Event {
+                    p,
+                    time,
+                    key,
+                    value: 0,
+                    gap: None,
+                }));
             }
             let watermarks = self.watermarks.iter();
             letters.extend(watermarks.map(|&w| Step::SetWatermark { p, w }));
@@ -103,9 +109,13 @@ pub fn exhaustive(limits: Limits) -> impl Iterator<Item = Case> {
 fn configs() -> Vec<Config> {
     vec![
         Config::tumbling(2),
-        Config { lateness: 2, resume: Resume::Hold, ..Config::tumbling(2) },
-        Config { lateness: 1, ..Config::sliding(2, 1) },
-        Config { offset: -1, lateness: 2, late_firing: LateFiring::OncePerDrain, ..Config::sliding(3, 2) },
+        Config { resume: Resume::Hold, ..Config::of(Windows { lateness: 2, ..Windows::tumbling(2) }) },
+        Config::of(Windows { lateness: 1, ..Windows::sliding(2, 1) }),
+        Config::of(Windows {
+            lateness: 2,
+            late_firing: LateFiring::OncePerDrain,
+            ..Windows::of(Kind::Sliding { size: 3, slide: 2, offset: -1 })
+        }),
         Config::sliding(1, 2),
         Config { generator: Generator::Bounded { bound: 1 }, ..Config::tumbling(2) },
     ]
