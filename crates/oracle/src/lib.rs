@@ -9,7 +9,7 @@
 //! |---|---|
 //! | [`case`] | the case format: a configuration and a timeline, as JSON |
 //! | [`watermark`] | partitions and the kernel's watermark (W1–W8) |
-//! | [`window`] | the grid, lateness and panes (T2, T3, A1, F1–F3, L1, L2) |
+//! | [`window`] | windows of every kind, lateness, triggers, panes (T2, T3, A1, A2, F1–F7, L1, L2) |
 //! | [`model`] | the two together: one [`Outcome`] per step |
 //! | [`valve`] | Apache Flink's `StatusWatermarkValve`, for comparison |
 //! | [`generate`] | timelines: from bytes, random, exhaustive, and transforms |
@@ -31,4 +31,4 @@ pub use case::{
     Trigger, Windows,
 };
 pub use model::{Counters, Model, Outcome, Reason, Verdict};
-pub use window::{Contribution, Pane, Timing};
+pub use window::{Contribution, Pane, Retracted, Timing};

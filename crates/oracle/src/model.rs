@@ -4,13 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::case::{Case, Config, SkewPolicy, Step};
 use crate::watermark::{UnknownPartition, WatermarkModel};
-use crate::window::{Contribution, Grid, Pane, Window, WindowModel};
+use crate::window::{Contribution, Pane, WindowModel};
 
 /// The naive model of a whole kernel.
 #[derive(Clone, Debug)]
 pub struct Model {
     config: Config,
-    grid: Grid,
     partitions: WatermarkModel,
     windows: WindowModel,
     counters: Counters,
@@ -23,8 +22,8 @@ pub struct Outcome {
     pub verdict: Option<Verdict>,
     /// For other steps: whether it named a partition that is gone or never was.
     pub error: bool,
-    /// The panes the step caused; none with [`crate::LateFiring::OncePerDrain`], where
-    /// [`Model::drain`] hands them out.
+    /// The panes the step caused; none if some definition fires once per drain:
+    /// then [`Model::drain`] hands them out.
     pub panes: Vec<Pane>,
     /// The watermark after the step.
     pub watermark: i64,
@@ -32,7 +31,9 @@ pub struct Outcome {
     pub output_watermark: i64,
 }
 
-/// What became of an event. Windows are `(start, end)`, in firing order.
+/// What became of an event. Windows are `(start, end)`, in firing order, and of
+/// all definitions; a session counts as one, that which the event belongs to or,
+/// if it comes too late for any, its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -66,6 +67,8 @@ pub enum Reason {
     UnknownPartition,
     /// One of its windows would not fit (T2).
     OutOfRange,
+    /// It keeps a session open for less than an instant.
+    BadGap,
     /// It is too far in the future, and the policy is to reject (W7).
     Skew,
 }
@@ -102,7 +105,6 @@ impl Model {
     pub fn new(config: Config) -> Self {
         config.check().expect("a legal configuration");
         Self {
-            grid: Grid::new(&config),
             partitions: WatermarkModel::new(&config),
             windows: WindowModel::new(&config),
             counters: Counters::default(),
@@ -110,8 +112,8 @@ impl Model {
         }
     }
 
-    /// Runs a whole case; with [`crate::LateFiring::OncePerDrain`] it drains after the
-    /// last step, whose outcome has the panes.
+    /// Runs a whole case; if some definition fires once per drain it drains after
+    /// the last step, whose outcome has the panes.
     #[must_use]
     pub fn run(case: &Case) -> Vec<Outcome> {
         let mut model = Self::new(case.config.clone());
@@ -143,8 +145,8 @@ impl Model {
     pub fn step_unobserved(&mut self, step: &Step) -> (Option<Verdict>, bool) {
         let partitions = &mut self.partitions;
         let result = match *step {
-            Step::Event { p, time, key, value, gap: _ } => {
-                return (Some(self.offer(p, time, key, value)), false);
+            Step::Event { p, time, key, value, gap } => {
+                return (Some(self.offer(p, time, key, value, gap)), false);
             }
             Step::Add => {
                 partitions.add();
@@ -156,7 +158,7 @@ impl Model {
             Step::Idle { p } => partitions.mark_idle(p),
             Step::Active { p } => partitions.mark_active(p),
             Step::Tick { now } => {
-                partitions.tick(now);
+                self.tick(now);
                 Ok(())
             }
             Step::Finish => {
@@ -213,14 +215,13 @@ impl Model {
     }
 
     /// One event: judged first, then it moves its partition (W8).
-    fn offer(&mut self, p: u32, time: i64, key: u32, value: i64) -> Verdict {
+    fn offer(&mut self, p: u32, time: i64, key: u32, value: i64, gap: Option<i64>) -> Verdict {
         self.observe();
         let suspect = self.partitions.is_suspect(p, time);
-        let verdict = self.judge(p, time, suspect);
+        let verdict = self.judge(p, time, key, gap, suspect);
         let event = Contribution { seq: self.counters.offered, time, value };
         if matches!(verdict, Verdict::Accepted | Verdict::PartlyLate { .. }) {
-            let (_, open) = self.closed_and_open(&self.grid.windows_of(time).unwrap_or_default());
-            self.windows.admit(key, event, &open);
+            self.windows.admit(key, event, gap);
         }
         self.count(&verdict, suspect);
         if !suspect && !matches!(verdict, Verdict::Rejected(_)) {
@@ -231,35 +232,40 @@ impl Model {
         verdict
     }
 
-    fn judge(&self, p: u32, time: i64, suspect: bool) -> Verdict {
+    fn judge(&self, p: u32, time: i64, key: u32, gap: Option<i64>, suspect: bool) -> Verdict {
         if !self.partitions.knows(p) {
             return Verdict::Rejected(Reason::UnknownPartition);
         }
-        let Some(windows) = self.grid.windows_of(time) else {
+        if !self.windows.fits(time, gap) {
             return Verdict::Rejected(Reason::OutOfRange);
-        };
+        }
+        if self.windows.has_sessions() && gap.is_some_and(|gap| gap < 1) {
+            return Verdict::Rejected(Reason::BadGap);
+        }
         let policy = self.config.max_future_skew.map(|guard| guard.policy);
         if suspect && policy == Some(SkewPolicy::Reject) {
             return Verdict::Rejected(Reason::Skew);
         }
-        if windows.is_empty() {
-            return Verdict::Unassigned;
-        }
-        let (closed, open) = self.closed_and_open(&windows);
+        // Lateness is decided window by window (L1).
+        let (closed, open) = self.windows.closed_and_open(key, time, gap);
         let missed: Vec<_> = closed.iter().map(|w| (w.start, w.end)).collect();
         let watermark = self.partitions.watermark();
         match (missed.is_empty(), open.is_empty()) {
-            (true, _) => Verdict::Accepted,
+            (true, true) => Verdict::Unassigned,
+            (true, false) => Verdict::Accepted,
             (false, false) => Verdict::PartlyLate { missed },
             (false, true) => Verdict::Late { watermark, late_by: watermark.abs_diff(time), missed },
         }
     }
 
-    /// Lateness is decided window by window (L1).
-    fn closed_and_open(&self, windows: &[Window]) -> (Vec<Window>, Vec<Window>) {
-        let watermark = self.partitions.watermark();
-        let windows = windows.iter().copied();
-        windows.partition(|&window| self.grid.is_closed(window, watermark))
+    /// Ticks idle partitions first. What the watermark makes due comes before what
+    /// the tick does; where nothing depends on ticks, a tick is no observation.
+    fn tick(&mut self, now: i64) {
+        self.partitions.tick(now);
+        if self.config.windows.iter().any(|windows| windows.trigger.early_ticks.is_some()) {
+            self.observe();
+            self.windows.tick(now);
+        }
     }
 
     fn count(&mut self, verdict: &Verdict, suspect: bool) {
@@ -272,8 +278,11 @@ impl Model {
             Verdict::Unassigned => &mut counters.unassigned,
             Verdict::Rejected(_) => &mut counters.rejected,
         } += 1;
-        // The guard comes after these two: what they reject was never compared.
-        let looked_at = !matches!(verdict, Verdict::Rejected(Reason::UnknownPartition | Reason::OutOfRange));
+        // The guard comes after the others: what they reject was never compared.
+        let looked_at = !matches!(
+            verdict,
+            Verdict::Rejected(Reason::UnknownPartition | Reason::OutOfRange | Reason::BadGap)
+        );
         counters.suspect += u64::from(suspect && looked_at);
     }
 
@@ -288,7 +297,7 @@ mod tests {
     use super::*;
     use crate::case::{FutureSkew, Generator, LateFiring, Windows};
     use crate::generate;
-    use crate::window::Timing;
+    use crate::window::{Grid, Timing};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -528,7 +537,8 @@ mod tests {
         let Step::Event { time, .. } = *step else {
             return 0;
         };
-        let all = Grid::new(config).windows_of(time).map_or(0, |w| w.len());
+        let grid = Grid::of(&config.windows[0].kind).expect("an aligned case");
+        let all = grid.windows_of(time).map_or(0, |w| w.len());
         match &outcome.verdict {
             Some(Verdict::Accepted) => all,
             Some(Verdict::PartlyLate { missed }) => all - missed.len(),
