@@ -9,7 +9,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: harness::cases(3000), max_shrink_iters: 3000, ..ProptestConfig::default() })]
 
     #[test]
-    fn oracle_random_timelines(case in oracle::generate::case()) {
+    fn oracle_random_timelines(case in oracle::generate::aligned_case()) {
         harness::run(&case).map_err(TestCaseError::fail)?;
     }
 }

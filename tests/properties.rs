@@ -179,7 +179,7 @@ proptest! {
     /// Principle 3: the sequence of panes does not depend on when and how far the host polls.
     #[test]
     fn differential_one_by_one_and_at_once(
-        mut case in generate::case(),
+        mut case in generate::aligned_case(),
         polls in prop::collection::vec(0..4usize, 1..20),
     ) {
         case.config.windows[0].late_firing = oracle::LateFiring::EachEvent;
@@ -196,7 +196,7 @@ proptest! {
 
     /// W2: watermarks in many small steps or in few large ones, the panes are the same.
     #[test]
-    fn differential_coarse_and_fine_watermarks(case in generate::case(), pieces in 2..5u32, drain: bool) {
+    fn differential_coarse_and_fine_watermarks(case in generate::aligned_case(), pieces in 2..5u32, drain: bool) {
         let fine = split_watermarks(&case, pieces);
         let coarse = coarsen_watermarks(&fine);
         // A drain is an observation of its own where late panes come once for each.
@@ -213,7 +213,7 @@ proptest! {
 
     /// F2, E3: what the seed hashes keys to shows nowhere where output is ordered.
     #[test]
-    fn differential_any_seed_gives_the_same_ordered_output(case in generate::case(), seed: u64, restore_at: usize) {
+    fn differential_any_seed_gives_the_same_ordered_output(case in generate::aligned_case(), seed: u64, restore_at: usize) {
         let run = |seed: Option<u64>| {
             let mut config = harness::config(&case.config).unwrap();
             if let Some(seed) = seed {
@@ -240,7 +240,7 @@ proptest! {
 
     /// F2: the same calls and seed give the same order of keys.
     #[test]
-    fn differential_the_same_seed_gives_the_same_unordered_output(case in generate::case(), seed: u64) {
+    fn differential_the_same_seed_gives_the_same_unordered_output(case in generate::aligned_case(), seed: u64) {
         let run = || {
             let mut host = Host::new(harness::config(&case.config).unwrap().seed(seed), story(), name);
             for step in &case.steps {
@@ -255,7 +255,7 @@ proptest! {
 
     /// A stream without keys gives the totals of a keyed one.
     #[test]
-    fn differential_unkeyed_windows_are_the_totals_of_keyed_ones(mut case in generate::case()) {
+    fn differential_unkeyed_windows_are_the_totals_of_keyed_ones(mut case in generate::aligned_case()) {
         for step in &mut case.steps {
             // A late pane of one key tells nothing of the others'.
             if let Step::Event { key, .. } = step && case.config.windows[0].lateness > 0 {
@@ -607,7 +607,7 @@ struct Chain {
 }
 
 fn chain() -> impl Strategy<Value = Chain> {
-    let upstream = (generate::config(), prop_oneof![Just(10), Just(5)], 0..40i64).prop_map(
+    let upstream = (generate::aligned_config(), prop_oneof![Just(10), Just(5)], 0..40i64).prop_map(
         |(mut config, slide, lateness)| {
             let windows = &mut config.windows[0];
             windows.kind = oracle::Kind::Sliding { size: 10, slide, offset: 0 };

@@ -1,12 +1,16 @@
 //! Timelines: decoded from bytes, drawn at random, enumerated, transformed.
 //!
-//! Bytes and proptest share one decoder (`draw`): a fuzzer mutates the same
-//! small numbers that proptest draws and shrinks. All zero is the plainest case
-//! (tumbling windows of 10, one partition, one key, nothing but events), so
+//! Bytes and proptest share one decoder (`draw`, `kinds`): a fuzzer mutates the
+//! same small numbers that proptest draws and shrinks. All zero is the plainest
+//! case (tumbling windows of 10, one partition, one key, nothing but events), so
 //! shrinking a number is simplifying a case.
+//!
+//! *Aligned* cases have one definition of sliding windows, fired on time and
+//! accumulating; the others have up to three of any kind.
 
 mod draw;
 mod exhaustive;
+mod kinds;
 mod transform;
 
 use proptest::array::uniform;
@@ -19,30 +23,50 @@ pub use exhaustive::{Limits, exhaustive};
 pub use transform::{coarsen_watermarks, permute_events, split_watermarks};
 
 use draw::{CONFIG_BYTES, DRAW_BYTES, PROFILE_BYTES, Profile};
+use kinds::KINDS_BYTES;
 
-/// Most random steps in one case; [`Case::from_bytes`] ignores what is left, so
-/// that no input runs for minutes.
+/// Most random steps in one aligned case; [`Case::from_bytes`] ignores what is
+/// left, so that no input runs for minutes.
 pub const MAX_STEPS: usize = 2000;
+
+/// The same for [`Case::from_bytes_any`]: windows that fire for each event show
+/// all the others each time.
+pub const MAX_STEPS_ANY: usize = 500;
 
 /// No generated configuration has an event in more windows than this: the model
 /// stores it in each.
 pub const MAX_OVERLAP: i64 = 64;
 
 impl Case {
-    /// Decodes any bytes into a legal case; missing bytes read as zero.
+    /// Decodes any bytes into a legal aligned case; missing bytes read as zero.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let (config, rest) = take::<CONFIG_BYTES>(bytes);
         let (profile, rest) = take::<PROFILE_BYTES>(rest);
-        let draws = rest.chunks(DRAW_BYTES).take(MAX_STEPS);
-        let draws: Vec<[u8; DRAW_BYTES]> = draws.map(|chunk| take(chunk).0).collect();
-        build(&draw::config(config), profile, &draws)
+        build(&draw::aligned_config(config), profile, &draws(rest, MAX_STEPS))
+    }
+
+    /// Decodes any bytes into a legal case of any kinds of windows; missing bytes
+    /// read as zero.
+    #[must_use]
+    pub fn from_bytes_any(bytes: &[u8]) -> Self {
+        let (config, rest) = take::<CONFIG_BYTES>(bytes);
+        let (kinds, rest) = take::<KINDS_BYTES>(rest);
+        let (profile, rest) = take::<PROFILE_BYTES>(rest);
+        let config = kinds::config(draw::aligned_config(config), kinds);
+        build(&config, profile, &draws(rest, MAX_STEPS_ANY))
     }
 }
 
-/// Legal configurations, extremes included.
+/// Legal aligned configurations, extremes included.
+pub fn aligned_config() -> impl Strategy<Value = Config> {
+    uniform::<_, CONFIG_BYTES>(any::<u8>()).prop_map(draw::aligned_config)
+}
+
+/// Legal configurations of any kinds of windows, extremes included.
 pub fn config() -> impl Strategy<Value = Config> {
-    uniform::<_, CONFIG_BYTES>(any::<u8>()).prop_map(draw::config)
+    let kinds = uniform::<_, KINDS_BYTES>(any::<u8>());
+    (aligned_config(), kinds).prop_map(|(aligned, kinds)| kinds::config(aligned, kinds))
 }
 
 /// Up to 200 steps to run under a configuration, which only sets the scale of
@@ -53,7 +77,12 @@ pub fn steps(config: &Config) -> impl Strategy<Value = Vec<Step>> + use<> {
     raw_steps().prop_map(move |(profile, draws)| build(&config, profile, &draws).steps)
 }
 
-/// Whole cases. They shrink better than `config().prop_flat_map(steps)`.
+/// Whole aligned cases. They shrink better than those of [`steps`].
+pub fn aligned_case() -> impl Strategy<Value = Case> {
+    (aligned_config(), raw_steps()).prop_map(|(config, (profile, draws))| build(&config, profile, &draws))
+}
+
+/// Whole cases of any kinds of windows. They shrink better than those of [`steps`].
 pub fn case() -> impl Strategy<Value = Case> {
     (config(), raw_steps()).prop_map(|(config, (profile, draws))| build(&config, profile, &draws))
 }
@@ -69,6 +98,10 @@ fn build(config: &Config, profile: [u8; PROFILE_BYTES], draws: &[[u8; DRAW_BYTES
     Case { name: None, config: config.clone(), steps: Profile::new(profile, config).steps(draws) }
 }
 
+fn draws(bytes: &[u8], at_most: usize) -> Vec<[u8; DRAW_BYTES]> {
+    bytes.chunks(DRAW_BYTES).take(at_most).map(|chunk| take(chunk).0).collect()
+}
+
 /// The first `N` bytes, padded with zeros, and what follows.
 fn take<const N: usize>(bytes: &[u8]) -> ([u8; N], &[u8]) {
     let (head, rest) = bytes.split_at(N.min(bytes.len()));
@@ -80,7 +113,7 @@ fn take<const N: usize>(bytes: &[u8]) -> ([u8; N], &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::Kind;
+    use crate::case::{Base, Kind, Trigger, Windows};
     use crate::model::{Model, Outcome, Verdict};
     use crate::window::{Pane, Timing};
     use proptest::prelude::*;
@@ -109,26 +142,32 @@ mod tests {
         let plainest =
             Case { name: None, config: Config::tumbling(10), steps: vec![Step::Add, Step::Finish] };
         assert_eq!(Case::from_bytes(&[]), plainest);
+        assert_eq!(Case::from_bytes_any(&[]), plainest);
         let zeros = Case::from_bytes(&[0; CONFIG_BYTES + PROFILE_BYTES + 1]);
         assert_eq!(zeros.steps.len(), 3, "one byte of a draw is a draw");
         let event = Step::Event { p: 0, time: 0, key: 0, value: -3, gap: None };
         assert_eq!(zeros.steps[1], event);
     }
 
+    fn assert_legal_and_runs(case: Case) {
+        case.config.check().unwrap();
+        let mut model = Model::new(case.config.clone());
+        for step in &case.steps {
+            model.step(step);
+            model.assert_invariants();
+        }
+        assert_eq!(Case::from_json(&case.to_json()), Ok(case));
+    }
+
     #[test]
     fn any_bytes_are_a_legal_case_that_runs() {
         for bytes in byte_strings(300) {
             let case = Case::from_bytes(&bytes);
-            case.config.check().unwrap();
             let (size, slide) = size_and_slide(&case.config);
             let overlap = (size - 1) / slide + 1;
             assert!(overlap <= MAX_OVERLAP, "{:?}", case.config);
-            let mut model = Model::new(case.config.clone());
-            for step in &case.steps {
-                model.step(step);
-                model.assert_invariants();
-            }
-            assert_eq!(Case::from_json(&case.to_json()), Ok(case));
+            assert_legal_and_runs(case);
+            assert_legal_and_runs(Case::from_bytes_any(&bytes));
         }
     }
 
@@ -203,6 +242,70 @@ mod tests {
         ] {
             assert!(seen.contains(expected), "never: {expected}; seen: {seen:#?}");
         }
+    }
+
+    /// What a definition is, in a word or two.
+    fn names(windows: &Windows) -> [String; 3] {
+        let kind = match &windows.kind {
+            Kind::Sliding { .. } => "sliding",
+            Kind::Cumulative { .. } => "cumulative",
+            Kind::Session { max_length: None, .. } => "session",
+            Kind::Session { .. } => "session of at most",
+            Kind::Global => "global",
+            Kind::Edges { .. } => "edges",
+        };
+        let trigger = match windows.trigger {
+            Trigger { base: Base::Count { .. }, .. } => "count",
+            Trigger { base: Base::Continuous { .. }, .. } => "continuous",
+            Trigger { early_events: Some(_), .. } => "every few events",
+            Trigger { early_time: Some(_), .. } => "every so often",
+            Trigger { early_ticks: Some(_), .. } => "every few ticks",
+            _ => "on time",
+        };
+        [kind.to_string(), trigger.to_string(), format!("{:?}", windows.accumulation)]
+    }
+
+    /// What all kinds, with all triggers and accumulations, have panes for.
+    #[test]
+    fn everything_there_is_happens_with_any_kind() {
+        let mut seen = BTreeSet::new();
+        for bytes in byte_strings(3000) {
+            let case = Case::from_bytes_any(&bytes);
+            seen.insert(format!("definitions {}", case.config.windows.len()));
+            for outcome in Model::run(&case) {
+                seen.extend(outcome.verdict.map(|verdict| format!("{verdict:?}")));
+                for pane in outcome.panes {
+                    let [kind, trigger, accumulation] = names(&case.config.windows[pane.definition]);
+                    seen.insert(format!("{kind}, {accumulation}, {:?}", pane.timing));
+                    seen.insert(format!("{kind}, {trigger}, {:?}", pane.timing));
+                    seen.insert(format!(
+                        "{kind} again {} retracts {}",
+                        pane.index > 0,
+                        pane.retracts.len().min(2)
+                    ));
+                }
+            }
+        }
+        let mut expected = vec!["definitions 2".to_string(), "definitions 3".into()];
+        expected.push("Rejected(BadGap)".into());
+        expected
+            .extend(["session", "session of at most"].map(|kind| format!("{kind} again false retracts 2")));
+        for kind in ["sliding", "cumulative", "session", "session of at most", "global", "edges"] {
+            // Nothing comes late for the global window.
+            let timings = ["Early", "OnTime", "Late"].iter().take(if kind == "global" { 2 } else { 3 });
+            for (timing, accumulation) in
+                timings.flat_map(|t| ["Accumulating", "Discarding", "Retracting"].map(|a| (t, a)))
+            {
+                expected.push(format!("{kind}, {accumulation}, {timing}"));
+            }
+            expected.push(format!("{kind} again true retracts 1"));
+            for trigger in ["count", "continuous", "every few events", "every so often", "every few ticks"] {
+                expected.push(format!("{kind}, {trigger}, Early"));
+            }
+        }
+        expected.retain(|what| what != "global, continuous, Early");
+        let never: Vec<_> = expected.iter().filter(|&what| !seen.contains(what)).collect();
+        assert!(never.is_empty(), "never: {never:?}; seen: {seen:#?}");
     }
 
     #[test]
@@ -292,7 +395,7 @@ mod tests {
         }
 
         #[test]
-        fn permuted_events_tell_the_same(mut case in case(), seed: u64, plain: bool) {
+        fn permuted_events_tell_the_same(mut case in aligned_case(), seed: u64, plain: bool) {
             // Half of the cases are sure to be ones that are permuted at all.
             if plain {
                 case.config.generator = crate::Generator::Host;

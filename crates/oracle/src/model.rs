@@ -550,7 +550,7 @@ mod tests {
         /// Safety: the invariants hold after every step. Liveness: at the end of
         /// input every admitted event is in the last pane of its windows.
         #[test]
-        fn oracle_every_admitted_event_comes_out(case in generate::case()) {
+        fn oracle_every_admitted_event_comes_out(case in generate::aligned_case()) {
             let mut model = Model::new(case.config.clone());
             let mut last_panes = BTreeMap::new();
             let (mut owed, mut watermark) = (0, i64::MIN);
@@ -576,7 +576,7 @@ mod tests {
 
         /// F7: no pane comes out behind an output watermark announced before.
         #[test]
-        fn oracle_output_watermark_is_kept(case in generate::case()) {
+        fn oracle_output_watermark_is_kept(case in generate::aligned_case()) {
             let mut announced = i64::MIN;
             let mut model = Model::new(case.config.clone());
             for step in &case.steps {
@@ -591,7 +591,7 @@ mod tests {
 
         /// When late panes fire has no influence on anything else.
         #[test]
-        fn differential_on_time_panes_are_the_same_in_both_late_firings(case in generate::case()) {
+        fn differential_on_time_panes_are_the_same_in_both_late_firings(case in generate::aligned_case()) {
             let run = |late_firing| {
                 let mut case = case.clone();
                 case.config.windows[0].late_firing = late_firing;

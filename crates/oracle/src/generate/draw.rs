@@ -1,6 +1,6 @@
 //! From small numbers to configurations and steps.
 
-use crate::case::{Config, FutureSkew, Generator, Kind, LateFiring, Resume, SkewPolicy, Step, Windows};
+use crate::case::{Base, Config, FutureSkew, Generator, Kind, LateFiring, Resume, SkewPolicy, Step, Windows};
 use crate::generate::MAX_OVERLAP;
 
 pub(super) const CONFIG_BYTES: usize = 12;
@@ -10,8 +10,9 @@ pub(super) const DRAW_BYTES: usize = 6;
 /// Every relation of size and slide matters, and none needs large numbers.
 const SIZES: [i64; 15] = [10, 1, 2, 3, 4, 5, 6, 7, 8, 12, 15, 60, 100, 1000, 4096];
 
-/// Any bytes make a legal configuration.
-pub(super) fn config(bytes: [u8; CONFIG_BYTES]) -> Config {
+/// Any bytes make a legal configuration of one definition of sliding windows that
+/// fire on time.
+pub(super) fn aligned_config(bytes: [u8; CONFIG_BYTES]) -> Config {
     let [b0, b1, b2, b3, b4, b5, b6, b7, b8, b9, b10, b11] = bytes;
     let size = match SIZES.get(usize::from(b0 % 16)) {
         Some(&size) => size,
@@ -64,7 +65,7 @@ fn offset(slide: i64, kind: u8, detail: u8) -> i64 {
     }
 }
 
-fn lateness(size: i64, kind: u8, detail: u8) -> i64 {
+pub(super) fn lateness(size: i64, kind: u8, detail: u8) -> i64 {
     let detail = i64::from(detail);
     match kind % 8 {
         0 | 1 => 0,
@@ -91,8 +92,35 @@ fn generator(size: i64, kind: u8) -> Generator {
 }
 
 /// The step of the clock: a few of them cross a window, whatever its size.
-fn unit_of(size: i64, slide: i64) -> i64 {
+pub(super) fn unit_of(size: i64, slide: i64) -> i64 {
     (size.min(slide) / 4).max(1)
+}
+
+/// The step of the clock, and the distance and the place of what an event's time
+/// is put close to.
+fn scale(kind: &Kind) -> (i64, i64, i64) {
+    match *kind {
+        Kind::Sliding { size, slide, offset } => (unit_of(size, slide), slide, offset),
+        Kind::Cumulative { step, max, offset } => (unit_of(max, step), step, offset),
+        // One step stays in a session, two leave it.
+        Kind::Session { gap, .. } => ((gap / 4 * 3).max(1), gap, 0),
+        Kind::Global => (2, 10, 0),
+        Kind::Edges { ref edges } => {
+            let length = edges[1] - edges[0];
+            (unit_of(length, length), length, edges[0])
+        }
+    }
+}
+
+fn gap_of(kind: &Kind) -> Option<i64> {
+    match *kind {
+        Kind::Session { gap, .. } => Some(gap),
+        _ => None,
+    }
+}
+
+fn is_continuous(windows: &Windows) -> bool {
+    matches!(windows.trigger.base, Base::Continuous { .. })
 }
 
 /// What one case is like: its kinds of step, its disorder, its keys (swarm
@@ -101,6 +129,11 @@ pub(super) struct Profile {
     unit: i64,
     slide: i64,
     offset: i64,
+    /// What the first sessions keep open by themselves.
+    gap: Option<i64>,
+    /// Whether an event may keep one open for ages. Where that fires again and
+    /// again until its end, it would never come to it.
+    endless_gaps: bool,
     /// How many were added, and which of them are still there.
     added: u32,
     live: Vec<u32>,
@@ -126,13 +159,14 @@ struct Draw {
 impl Profile {
     pub(super) fn new(bytes: [u8; PROFILE_BYTES], config: &Config) -> Self {
         let [partitions, off, off_too, disorder, keys, base] = bytes;
-        let Kind::Sliding { size, slide, offset } = config.windows[0].kind else {
-            panic!("not drawn yet: {config:?}");
-        };
+        let (unit, slide, offset) = scale(&config.windows[0].kind);
+        let gaps = config.windows.iter().map(|windows| &windows.kind);
         Self {
-            unit: unit_of(size, slide),
+            unit,
             slide,
             offset,
+            gap: gaps.filter_map(gap_of).next(),
+            endless_gaps: !config.windows.iter().any(is_continuous),
             added: 0,
             live: (0..[1, 2, 3, 1, 2, 1, 4, 2][usize::from(partitions % 8)]).collect(),
             // Without watermarks little happens, so they go off less often; wild
@@ -219,7 +253,24 @@ impl Profile {
             time: self.time(draw),
             key: self.key(draw.key).into(),
             value: self.value(draw),
-            gap: None,
+            gap: self.gap(draw),
+        }
+    }
+
+    /// Mostly none.
+    fn gap(&self, draw: Draw) -> Option<i64> {
+        let gap = self.gap?;
+        let small = i64::from(draw.value % 8);
+        match draw.op {
+            120..=129 => Some((gap / 2).max(1)),
+            130..=139 => Some(gap.saturating_mul(2)),
+            140..=146 => Some(1 + small),
+            147..=153 => Some(gap.saturating_mul(4)),
+            154..=156 => Some(gap),
+            157 if self.is_on(WILD) && self.endless_gaps => Some(i64::MAX - small),
+            158 if self.is_on(WILD) => Some(-small),
+            159 if self.is_on(WILD) => Some(i64::MIN + small),
+            _ => None,
         }
     }
 
@@ -250,7 +301,7 @@ impl Profile {
             BOUNDED => self.unit.saturating_mul(shift % 8),
             STRAGGLERS if shift < 52 => 0,
             STRAGGLERS => self.slide.saturating_mul(3),
-            LAGS => (self.unit * 2).saturating_mul(self.partition(draw).into()),
+            LAGS => self.unit.saturating_mul(2).saturating_mul(self.partition(draw).into()),
             _ => self.unit.saturating_mul(shift) / 2,
         };
         let time = self.clock.saturating_sub(back);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::case::{Case, Generator, Step};
+use crate::case::{Accumulation, Case, Generator, Kind, Step, Trigger, Windows};
 
 /// Replaces each rise of a partition's watermark by up to `pieces` finer ones.
 ///
@@ -67,12 +67,14 @@ pub fn coarsen_watermarks(case: &Case) -> Case {
 /// Each event keeps its verdict, each window its contents, though in another
 /// order of arrival, and each on-time pane its place; late panes show
 /// intermediate contents, which do change. Cases whose events move watermarks,
-/// or are judged by what came before them (a generator, or a guard against
-/// skew), come back as they are.
+/// are judged by what came before them (a generator, a guard against skew,
+/// sessions), or fire otherwise than on time and accumulating come back as they
+/// are.
 #[must_use]
 pub fn permute_events(case: &Case, seed: u64) -> Case {
     let mut steps = case.steps.clone();
-    if case.config.generator == Generator::Host && case.config.max_future_skew.is_none() {
+    let unmoved = case.config.generator == Generator::Host && case.config.max_future_skew.is_none();
+    if unmoved && case.config.windows.iter().all(arrival_matters_not) {
         let is_event = |step: &Step| matches!(step, Step::Event { .. });
         for (number, run) in (0..).zip(steps.chunk_by_mut(|a, b| is_event(a) && is_event(b))) {
             let run = after_all_have_spoken(run);
@@ -85,6 +87,12 @@ pub fn permute_events(case: &Case, seed: u64) -> Case {
         }
     }
     with_steps(case, steps)
+}
+
+fn arrival_matters_not(windows: &Windows) -> bool {
+    let is_session = matches!(windows.kind, Kind::Session { .. });
+    let is_plain = windows.trigger == Trigger::default();
+    !is_session && is_plain && windows.accumulation == Accumulation::Accumulating
 }
 
 /// The part of a run of events in which no partition appears for the first
