@@ -68,6 +68,24 @@ impl Grid {
         }
     }
 
+    /// Whether a window is one of these.
+    #[must_use]
+    pub fn has(&self, window: Window) -> bool {
+        let (start, end) = (i128::from(window.start), i128::from(window.end));
+        match *self {
+            Self::Sliding { size, slide, offset } => {
+                start == floor(start, slide, offset) && end == start + size
+            }
+            Self::Cumulative { step, max, offset } => {
+                let length = end - start;
+                start == floor(start, max, offset) && (step..=max).contains(&length) && length % step == 0
+            }
+            Self::Edges(ref edges) => {
+                edges.windows(2).any(|pair| (pair[0], pair[1]) == (window.start, window.end))
+            }
+        }
+    }
+
     /// The smallest end of any window that is not closed at a watermark, fitting
     /// or not; `None` when all are, as at the end of input.
     #[must_use]
@@ -211,6 +229,18 @@ mod tests {
         assert_eq!(bounds(&global, i64::MIN), [(i64::MIN, i64::MAX)]);
         assert_eq!(bounds(&global, i64::MAX - 1), [(i64::MIN, i64::MAX)]);
         assert!(global.windows_of(i64::MAX).is_none());
+    }
+
+    #[test]
+    fn a1_only_windows_of_the_grid_are_of_the_grid() {
+        let edges = Grid::of(&Kind::Edges { edges: vec![-5, 0, 2, 9] }).unwrap();
+        for grid in [sliding(5, 2, 1), sliding(2, 3, 0), cumulative(2, 6, 1), edges] {
+            for (start, end) in (-15..15).flat_map(|start| (start + 1..16).map(move |end| (start, end))) {
+                let window = Window { end, start };
+                let expected = grid.windows_of(start).unwrap().contains(&window);
+                assert_eq!(grid.has(window), expected, "{grid:?} {window:?}");
+            }
+        }
     }
 
     #[test]
