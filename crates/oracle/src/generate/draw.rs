@@ -129,7 +129,7 @@ pub(super) struct Profile {
     unit: i64,
     slide: i64,
     offset: i64,
-    /// What the first sessions keep open by themselves.
+    /// What events keep sessions open by themselves; the least, if that differs.
     gap: Option<i64>,
     /// Whether an event may keep one open for ages. Where that fires again and
     /// again until its end, it would never come to it.
@@ -165,7 +165,7 @@ impl Profile {
             unit,
             slide,
             offset,
-            gap: gaps.filter_map(gap_of).next(),
+            gap: gaps.filter_map(gap_of).min(),
             endless_gaps: !config.windows.iter().any(is_continuous),
             added: 0,
             live: (0..[1, 2, 3, 1, 2, 1, 4, 2][usize::from(partitions % 8)]).collect(),
