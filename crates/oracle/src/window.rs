@@ -26,6 +26,9 @@ pub struct Window {
     pub start: i64,
 }
 
+/// A window and its definition.
+pub type Placed = (Window, usize);
+
 /// What an event finds when it comes.
 #[derive(Clone, Copy, Debug)]
 struct Clock {
@@ -124,23 +127,21 @@ impl WindowModel {
         self.definitions.iter().any(Definition::is_session)
     }
 
-    /// The windows of an event in all definitions, in firing order: those that
-    /// had closed and those that are open (L1).
+    /// The windows of an event, in firing order: those that had closed, and those
+    /// that are open (L1).
     ///
     /// # Panics
     /// When it doesn't fit.
     #[must_use]
-    pub fn closed_and_open(&self, key: u32, time: i64, gap: Option<i64>) -> (Vec<Window>, Vec<Window>) {
+    pub fn closed_and_open(&self, key: u32, time: i64, gap: Option<i64>) -> (Vec<Placed>, Vec<Placed>) {
         let watermark = self.clock.watermark;
-        let mut all: Vec<(Window, usize, bool)> = Vec::new();
+        let mut all: Vec<Placed> = Vec::new();
         for (number, definition) in self.definitions.iter().enumerate() {
-            let windows = definition.windows_of(key, time, gap, watermark).into_iter();
-            all.extend(windows.map(|window| (window, number, definition.is_closed(window, watermark))));
+            let windows = definition.windows_of(key, time, gap, watermark);
+            all.extend(windows.into_iter().map(|window| (window, number)));
         }
         all.sort();
-        let (closed, open): (Vec<_>, Vec<_>) = all.into_iter().partition(|&(_, _, closed)| closed);
-        let windows = |all: Vec<(Window, usize, bool)>| all.into_iter().map(|(window, ..)| window).collect();
-        (windows(closed), windows(open))
+        all.into_iter().partition(|&(window, number)| self.definitions[number].is_closed(window, watermark))
     }
 
     /// Puts an event into those of its windows that are open.
