@@ -185,6 +185,11 @@ fn a1_an_earlier_start_is_an_earlier_end() {
     assert_eq!(run.event(1, 5, 4), late(16, 11, &[(5, 15)]), "it would have closed");
     assert_eq!(run.watermark(20), [(1, 10, 20, 3, OnTime, 0)], "nothing has changed");
 
+    let mut run = Timeline::of(at_most(6, 10));
+    run.events(&[10, 11]);
+    run.watermark(16);
+    assert_eq!(run.event(1, 5, 4), late(16, 11, &[(5, 11)]), "what it missed is its own, not [5, 15)");
+
     let mut run = Timeline::of(Windows { lateness: 5, ..at_most(10, 10) });
     run.events(&[10, 11]);
     run.watermark(16);

@@ -69,14 +69,16 @@ fn f4_early_time_is_after_the_watermark_and_before_the_end() {
 fn f4_early_time_of_the_global_window_is_counted_from_zero() {
     let mut run = Timeline::of(Windows { trigger: early_time(10), ..Windows::global() });
     run.event(1, 30, 1);
+    run.event(1, 5, 1);
     run.event(2, -1, 2);
     let global = |key, sum, index| (key, i64::MIN, i64::MAX, sum, Early, index);
     assert_eq!(run.watermark(0), [global(2, 2, 0)], "after the event while nothing is known");
-    assert_eq!(run.watermark(39), []);
-    assert_eq!(run.watermark(40), [global(1, 1, 0)]);
+    assert_eq!(run.watermark(39), [], "the second event has not set it again");
+    assert_eq!(run.watermark(40), [global(1, 2, 0)]);
     run.event(1, 5, 4);
+    run.event(3, 70, 8);
     assert_eq!(run.watermark(49), [], "after the watermark then");
-    assert_eq!(run.watermark(50), [global(1, 5, 1)]);
+    assert_eq!(run.watermark(50), [global(1, 6, 1), global(3, 8, 0)]);
 }
 
 #[test]
@@ -99,9 +101,9 @@ fn f4_early_when_the_ticks_have_come_so_far() {
     assert_eq!(run.tick(14), []);
     assert_eq!(run.tick(15), [(1, 0, 100, 3, Early, 0)]);
     assert_eq!(run.tick(25), [], "no event has set it again");
+    assert_eq!(run.tick(20), [], "going back is going nowhere");
     run.event(1, 3, 4);
     run.event(2, 3, 8);
-    assert_eq!(run.tick(20), [], "going back is going nowhere");
     assert_eq!(run.tick(34), []);
     assert_eq!(run.tick(35), [(1, 0, 100, 7, Early, 1), (2, 0, 100, 8, Early, 0)]);
 }
@@ -118,6 +120,15 @@ fn f4_ticks_are_nothing_to_a_window_that_has_ended() {
     run.event(1, 10, 4);
     assert_eq!(run.tick(19), []);
     assert_eq!(run.tick(20), [(1, 0, 20, 7, Early, 0)], "so this event has set it anew");
+
+    let once = Windows { late_firing: LateFiring::OncePerDrain, lateness: 100, ..Windows::tumbling(10) };
+    let mut run = Timeline::of(Windows { trigger: early_ticks(10), ..once });
+    run.tick(0);
+    run.event(1, 0, 1);
+    run.watermark(10);
+    run.event(1, 0, 2);
+    run.tick(10);
+    assert_eq!(fired(&run.0.drain()), [(1, 0, 10, 1, OnTime, 0), (1, 0, 10, 3, Late, 1)]);
 }
 
 #[test]
@@ -170,12 +181,13 @@ fn f5_counts_may_discard() {
 /// Flink's finding 9: two of two and the event that bridges them.
 #[test]
 fn a2_counts_are_added_and_may_overshoot() {
-    let mut run = Timeline::of(Windows { trigger: count(3), ..Windows::session(10) });
+    let mut run = Timeline::of(Windows { trigger: count(4), ..Windows::session(10) });
     run.events(&[0, 1, 20, 21]);
     assert_eq!(run.event(1, 10, 16), accepted(&[(1, 0, 31, 31, Early, 0)]));
-    assert_eq!(run.event(1, 11, 32), accepted(&[]), "counted from 0");
-    assert_eq!(run.event(1, 12, 64), accepted(&[]));
-    assert_eq!(run.event(1, 13, 128), accepted(&[(1, 0, 31, 255, Early, 1)]));
+    for (time, value) in [(11, 32), (12, 64), (13, 128)] {
+        assert_eq!(run.event(1, time, value), accepted(&[]), "counted from 0");
+    }
+    assert_eq!(run.event(1, 14, 256), accepted(&[(1, 0, 31, 511, Early, 1)]));
 }
 
 #[test]
@@ -202,7 +214,7 @@ fn a2_of_timers_the_earliest_stays() {
 
 #[test]
 fn a2_events_since_the_last_early_pane_are_added() {
-    let mut run = Timeline::of(Windows { trigger: early_events(3), ..Windows::session(10) });
+    let mut run = Timeline::of(Windows { trigger: early_events(4), ..Windows::session(10) });
     run.events(&[0, 1, 20]);
     assert_eq!(run.event(1, 10, 8), accepted(&[(1, 0, 30, 15, Early, 0)]));
 }
