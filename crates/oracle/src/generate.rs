@@ -395,7 +395,11 @@ mod tests {
         }
 
         #[test]
-        fn permuted_events_tell_the_same(mut case in aligned_case(), seed: u64, plain: bool) {
+        fn permuted_events_tell_the_same(
+            mut case in prop_oneof![aligned_case(), case()],
+            seed: u64,
+            plain: bool,
+        ) {
             // Half of the cases are sure to be ones that are permuted at all.
             if plain {
                 case.config.generator = crate::Generator::Host;
