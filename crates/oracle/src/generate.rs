@@ -364,6 +364,26 @@ mod tests {
         assert_eq!(run(&[set(1, 5), set(1, 20)]), Some(30));
     }
 
+    /// Why events of sessions are not permuted.
+    #[test]
+    fn l1_events_of_sessions_in_another_order_are_another_timeline() {
+        let event = |time| Step::Event { p: 0, time, key: 0, value: 0, gap: None };
+        let steps = [Step::Add, Step::SetWatermark { p: 0, w: 13 }, event(20), event(8), event(2)];
+        let case = |steps: &[Step]| Case {
+            name: None,
+            config: Config::of(Windows::session(10)),
+            steps: steps.to_vec(),
+        };
+        let last = |case: &Case| Model::run(case).pop().unwrap().verdict;
+        assert_eq!(last(&case(&steps)), Some(Verdict::Accepted));
+        let mut turned = steps.clone();
+        turned.swap(3, 4);
+        assert!(matches!(Model::run(&case(&turned))[3].verdict, Some(Verdict::Late { .. })));
+        for seed in 0..9 {
+            assert_eq!(permute_events(&case(&steps), seed), case(&steps));
+        }
+    }
+
     /// All that the host can tell one run from another by.
     fn told(case: &Case) -> (Vec<Verdict>, Vec<Pane>, Option<i64>) {
         let outcomes = Model::run(case);
