@@ -32,7 +32,7 @@ pub(crate) struct Store<K, T> {
     /// From `base_start` to the end of what the ring covers.
     span: u64,
     /// Where most events fall, and from when on they are let in at all.
-    hot: Hot,
+    hot: Hot<K, T>,
     gate: i64,
     far: BTreeMap<i64, Table<K, T>>,
     /// Slices before this one have expired.
@@ -45,25 +45,33 @@ pub(crate) struct Store<K, T> {
     room: usize,
 }
 
-/// Two slices next to each other, found by two compares.
-#[derive(Clone, Copy, Debug)]
-struct Hot {
+/// Two slices next to each other, found by two compares. While it is open it has their tables, and the ring
+/// has empty ones in those slots.
+#[derive(Debug)]
+struct Hot<K, T> {
     from: i64,
-    /// From `from` to the end of the second slice.
+    /// From `from` to the end of the second slice, or 0 while it is closed.
     span: u64,
     /// Where the second slice starts.
     edge: i64,
     slots: [usize; 2],
+    tables: [Table<K, T>; 2],
 }
 
-impl Hot {
-    const NONE: Self = Self { from: 0, span: 0, edge: 0, slots: [0, 0] };
+impl<K, T> Hot<K, T> {
+    const fn closed() -> Self {
+        Self { from: 0, span: 0, edge: 0, slots: [0, 0], tables: [Table::new(), Table::new()] }
+    }
 
     #[inline(always)]
-    fn slot(&self, time: i64) -> Option<usize> {
-        let near = (time.wrapping_sub(self.from) as u64) < self.span;
+    fn covers(&self, time: i64) -> bool {
+        (time.wrapping_sub(self.from) as u64) < self.span
+    }
+
+    #[inline(always)]
+    fn table(&mut self, time: i64) -> &mut Table<K, T> {
         // Not a branch: which of the two it is may well be random.
-        near.then(|| self.slots[usize::from(time >= self.edge)])
+        &mut self.tables[usize::from(time >= self.edge)]
     }
 }
 
@@ -76,7 +84,7 @@ impl<K, T> Store<K, T> {
             base: 0,
             base_start: 0,
             span: 0,
-            hot: Hot::NONE,
+            hot: Hot::closed(),
             gate: i64::MAX,
             far: BTreeMap::new(),
             expired: i64::MIN,
@@ -90,8 +98,7 @@ impl<K, T> Store<K, T> {
 
     /// Lets events from `from` on in by [`Store::open_at`].
     pub(crate) fn open(&mut self, from: i64) {
-        self.hot = Hot::NONE;
-        self.gate = i64::MAX;
+        self.close();
         if self.ring.is_empty() {
             return;
         }
@@ -106,24 +113,43 @@ impl<K, T> Store<K, T> {
         let (edge, end) = (start_of(1), start_of(2));
         if end.abs_diff(self.base_start) <= self.span {
             let mask = self.ring.len() - 1;
-            let slots = [first as usize & mask, (first as usize).wrapping_add(1) & mask];
-            self.hot = Hot { from: self.gate, span: end.abs_diff(self.gate), edge, slots };
+            self.hot.slots = [first as usize & mask, (first as usize).wrapping_add(1) & mask];
+            (self.hot.from, self.hot.span, self.hot.edge) = (self.gate, end.abs_diff(self.gate), edge);
+            self.swap_hot();
         }
     }
 
     /// Lets no event in by [`Store::open_at`].
     pub(crate) fn close(&mut self) {
-        self.hot = Hot::NONE;
         self.gate = i64::MAX;
+        if self.hot.span > 0 {
+            self.hot.span = 0;
+            self.swap_hot();
+        }
+    }
+
+    fn swap_hot(&mut self) {
+        for (table, &slot) in self.hot.tables.iter_mut().zip(&self.hot.slots) {
+            core::mem::swap(table, &mut self.ring[slot]);
+        }
+    }
+
+    /// The table in a slot of the ring, wherever it is now.
+    #[inline]
+    fn in_ring(&self, slot: usize) -> Option<&Table<K, T>> {
+        match self.hot.slots.iter().position(|&hot| hot == slot) {
+            Some(place) if self.hot.span > 0 => self.hot.tables.get(place),
+            _ => self.ring.get(slot),
+        }
     }
 
     /// The table of the slice at `time`, if that is open and the ring has it. It may be empty.
     #[inline(always)]
     pub(crate) fn open_at(&mut self, time: i64) -> Option<&mut Table<K, T>> {
-        let slot = match self.hot.slot(time) {
-            Some(slot) => slot,
-            None => self.open_slot(time)?,
-        };
+        if self.hot.covers(time) {
+            return Some(self.hot.table(time));
+        }
+        let slot = self.open_slot(time)?;
         self.ring.get_mut(slot)
     }
 
@@ -161,7 +187,7 @@ impl<K, T> Store<K, T> {
     #[inline]
     pub(crate) fn get(&self, slice: i64) -> Option<&Table<K, T>> {
         let table = match self.slot(slice) {
-            Some(slot) => self.ring.get(slot),
+            Some(slot) => self.in_ring(slot),
             None => self.far.get(&slice),
         };
         table.filter(|table| !table.is_empty())
@@ -236,6 +262,7 @@ impl<K, T> Store<K, T> {
     }
 
     fn take_from_ring(&mut self, slice: i64) -> Option<Table<K, T>> {
+        self.close();
         let slot = self.slot(slice)?;
         let table = self.ring.get_mut(slot).filter(|table| !table.is_empty())?;
         let table = core::mem::replace(table, Table::new());
@@ -252,6 +279,7 @@ impl<K, T> Store<K, T> {
 
     /// Brings the ring to start at `base`, which must not leave a slice behind.
     fn move_base(&mut self, base: i64) {
+        self.close();
         self.base = base;
         if self.live_in_ring == 0
             && let Some((&first, _)) = self.far.first_key_value()
@@ -317,6 +345,7 @@ impl<K, T> Store<K, T> {
     }
 
     fn grow_ring(&mut self, slots: usize) {
+        self.close();
         let mut grown: Vec<Table<K, T>> = Vec::new();
         grown.resize_with(slots, Table::new);
         let old = self.ring.len();
@@ -347,6 +376,7 @@ impl<K: Hash + Eq, T> Store<K, T> {
     }
 
     pub(crate) fn get_mut(&mut self, slice: i64, hash: u64, key: &K) -> Option<&mut T> {
+        self.close();
         match self.slot(slice) {
             Some(slot) => self.ring.get_mut(slot),
             None => self.far.get_mut(&slice),
@@ -360,6 +390,7 @@ impl<K: Hash + Eq, T> Store<K, T> {
             return;
         }
         self.bytes = self.bytes + after - before;
+        self.close();
         let table = match self.slot(slice) {
             Some(slot) => self.ring.get_mut(slot),
             None => self.far.get_mut(&slice),
@@ -379,6 +410,7 @@ impl<K: Hash + Eq, T> Store<K, T> {
         heap: usize,
         hashing: &Hashing,
     ) {
+        self.close();
         let slot = match self.slot(slice) {
             Some(slot) if self.live > 0 => Some(slot),
             _ => {

@@ -212,7 +212,6 @@ impl Progress {
         match self.lanes.get_mut(partition.slot as usize) {
             Some(lane) if lane.generation == partition.generation && time < lane.limit => {
                 lane.max_time = lane.max_time.max(time);
-                lane.touched = true;
                 true
             }
             _ => false,
@@ -312,6 +311,8 @@ impl Progress {
         for slot in 0..self.lanes.len() as u32 {
             let lane = &mut self.lanes[slot as usize];
             let touched = core::mem::take(&mut lane.touched);
+            // The next event goes the long way and says that the partition is alive.
+            lane.limit = i64::MIN;
             if lane.state != State::Active {
                 continue;
             }
@@ -529,7 +530,8 @@ impl Progress {
     fn set_limit(&mut self, slot: u32) {
         let lane = &self.lanes[slot as usize];
         let mut limit = self.rules.beyond;
-        if lane.state != State::Active || !lane.seen {
+        let is_unheard = self.rules.idle_timeout.is_some() && !lane.touched;
+        if lane.state != State::Active || !lane.seen || is_unheard {
             limit = i64::MIN;
         } else if let Some(bound) = lane.bound {
             if self.tree.get(slot) == i64::MAX {
