@@ -22,7 +22,9 @@ fn main() {
     let (cases, seed) = (number(0, 100_000), number(1, 1));
     println!("{cases} cases from seed {seed}, each in {} modes", harness::MODES.len());
     for number in 0..cases {
-        let case = Case::from_bytes(&bytes(seed.wrapping_mul(1 << 32) + number));
+        let bytes = bytes(seed.wrapping_mul(1 << 32) + number);
+        // Windows that are made of slices, and windows of all kinds.
+        let case = if number % 2 == 0 { Case::from_bytes(&bytes) } else { Case::from_bytes_any(&bytes) };
         report(&case, harness::run(&case));
         if (number + 1) % 100_000 == 0 {
             println!("{} cases passed", number + 1);

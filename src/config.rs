@@ -1,14 +1,15 @@
 //! Configuration: plain data, validated once, in [`Config::build`].
 
+use alloc::vec::Vec;
+
 use chrono::TimeDelta;
 
 use crate::aggregate::Aggregate;
 use crate::error::ConfigError;
-use crate::grid::Grid;
-use crate::lateness::Lateness;
 use crate::operator::Windowing;
 use crate::time::whole_micros;
 use crate::watermark::Rules;
+use crate::windows::{Accumulation, Definition, Trigger, Windows};
 
 /// What to window by, and under which rules.
 ///
@@ -25,18 +26,14 @@ use crate::watermark::Rules;
 /// assert_eq!(error.to_string(), "the window size must be longer than nothing; given P0D");
 /// # Ok::<(), floodmark::ConfigError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 #[must_use = "a configuration does nothing before `build`"]
 pub struct Config {
-    size: TimeDelta,
-    slide: TimeDelta,
-    offset: TimeDelta,
-    allowed_lateness: TimeDelta,
+    windows: Vec<Windows>,
     max_disorder: Option<TimeDelta>,
     idle_timeout: Option<TimeDelta>,
     resume: Resume,
     max_future_skew: Option<(TimeDelta, Suspect)>,
-    late_firing: LateFiring,
     state_budget: usize,
     seed: Option<u64>,
 }
@@ -73,39 +70,67 @@ pub enum LateFiring {
 }
 
 impl Config {
-    /// Windows of `size`, one after the other.
-    pub fn tumbling(size: TimeDelta) -> Self {
-        Self::sliding(size, size)
-    }
-
-    /// Windows of `size`, one starting every `slide`. Any relation of the two: `slide > size` leaves gaps
-    /// (events there are [unassigned](crate::Admission::Unassigned)).
-    pub fn sliding(size: TimeDelta, slide: TimeDelta) -> Self {
+    /// Several definitions of windows over one stream, each with its own lateness, trigger and accumulation.
+    /// Panes say which they belong to ([`Pane::definition`](crate::Pane::definition)): the number in this list.
+    pub fn windows(windows: impl IntoIterator<Item = Windows>) -> Self {
         Self {
-            size,
-            slide,
-            offset: TimeDelta::zero(),
-            allowed_lateness: TimeDelta::zero(),
+            windows: windows.into_iter().collect(),
             max_disorder: None,
             idle_timeout: None,
             resume: Resume::default(),
             max_future_skew: None,
-            late_firing: LateFiring::default(),
             state_budget: usize::MAX,
             seed: None,
         }
     }
 
-    /// Windows start this much after where they would: by default one starts at 1970-01-01T00:00:00Z.
-    /// May be negative or longer than a window.
-    pub fn offset(self, offset: TimeDelta) -> Self {
-        Self { offset, ..self }
+    /// Windows of `size`, one after the other: [`Windows::tumbling`].
+    pub fn tumbling(size: TimeDelta) -> Self {
+        Self::windows([Windows::tumbling(size)])
     }
 
-    /// How long after its end a window still accepts late events, and fires again for them (L1).
-    /// None by default.
+    /// Windows of `size`, one starting every `slide`: [`Windows::sliding`].
+    pub fn sliding(size: TimeDelta, slide: TimeDelta) -> Self {
+        Self::windows([Windows::sliding(size, slide)])
+    }
+
+    /// Windows that grow by `step` up to `max`: [`Windows::cumulative`].
+    pub fn cumulative(step: TimeDelta, max: TimeDelta) -> Self {
+        Self::windows([Windows::cumulative(step, max)])
+    }
+
+    /// Sessions that end `gap` after their last event: [`Windows::session`].
+    pub fn session(gap: TimeDelta) -> Self {
+        Self::windows([Windows::session(gap)])
+    }
+
+    fn for_all(self, set: impl Fn(Windows) -> Windows) -> Self {
+        Self { windows: self.windows.into_iter().map(set).collect(), ..self }
+    }
+
+    /// Sets the [offset](Windows::offset) of all definitions so far.
+    pub fn offset(self, offset: TimeDelta) -> Self {
+        self.for_all(|windows| windows.offset(offset))
+    }
+
+    /// Sets the [allowed lateness](Windows::allowed_lateness) of all definitions so far (L1).
     pub fn allowed_lateness(self, allowed_lateness: TimeDelta) -> Self {
-        Self { allowed_lateness, ..self }
+        self.for_all(|windows| windows.allowed_lateness(allowed_lateness))
+    }
+
+    /// Sets for all definitions so far when [late events make a window fire again](Windows::late_firing) (F3).
+    pub fn late_firing(self, late_firing: LateFiring) -> Self {
+        self.for_all(|windows| windows.late_firing(late_firing))
+    }
+
+    /// Sets the [trigger](Windows::trigger) of all definitions so far (F4).
+    pub fn trigger(self, trigger: Trigger) -> Self {
+        self.for_all(|windows| windows.trigger(trigger))
+    }
+
+    /// Sets for all definitions so far [what panes hold](Windows::accumulation) (F5).
+    pub fn accumulation(self, accumulation: Accumulation) -> Self {
+        self.for_all(|windows| windows.accumulation(accumulation))
     }
 
     /// Each partition's watermark follows its latest event at this distance (W2): an event may come up to
@@ -140,11 +165,6 @@ impl Config {
         Self { max_future_skew: Some((skew, suspect)), ..self }
     }
 
-    /// When late events make a window fire again.
-    pub fn late_firing(self, late_firing: LateFiring) -> Self {
-        Self { late_firing, ..self }
-    }
-
     /// Refuse events that would make the state larger than this many bytes (E2). Unlimited by default.
     pub fn state_budget(self, bytes: usize) -> Self {
         Self { state_budget: bytes, ..self }
@@ -166,13 +186,11 @@ impl Config {
     }
 
     fn settings(&self) -> Result<Settings, ConfigError> {
-        let size = positive("the window size", self.size)?;
-        let slide = positive("the window slide", self.slide)?;
-        let grid = Grid::new(size, slide, micros("the window offset", self.offset)?);
-        let (first, beyond) = grid.admits();
-        if first >= beyond {
-            return Err(ConfigError::never_fits(size, slide));
+        let definitions = self.windows.iter().map(Windows::rules).collect::<Result<Vec<_>, _>>()?;
+        if definitions.is_empty() {
+            return Err(ConfigError::no_windows());
         }
+        let admits = admits(&definitions, None);
         let bound =
             self.max_disorder.map(|bound| not_negative("the bound of disorder", bound)).transpose()?;
         let idle_timeout = self.idle_timeout.map(|t| not_negative("the idle timeout", t)).transpose()?;
@@ -181,10 +199,9 @@ impl Config {
             None => None,
         };
         Ok(Settings {
-            grid,
-            lateness: Lateness { allowed: not_negative("the allowed lateness", self.allowed_lateness)? },
-            rules: Rules { bound, idle_timeout, resume: self.resume, skew, beyond },
-            late_firing: self.late_firing,
+            definitions,
+            admits,
+            rules: Rules { bound, idle_timeout, resume: self.resume, skew, beyond: admits.1 },
             state_budget: self.state_budget,
             seed: self.seed,
         })
@@ -192,24 +209,38 @@ impl Config {
 }
 
 /// A validated [`Config`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    pub(crate) grid: Grid,
-    pub(crate) lateness: Lateness,
+    pub(crate) definitions: Vec<Definition>,
+    /// The instants whose windows all fit the range of time (T2), as `[first, beyond)`.
+    pub(crate) admits: (i64, i64),
     pub(crate) rules: Rules,
-    pub(crate) late_firing: LateFiring,
     pub(crate) state_budget: usize,
     pub(crate) seed: Option<u64>,
 }
 
-fn micros(what: &'static str, given: TimeDelta) -> Result<i64, ConfigError> {
+impl Settings {
+    /// The instants that fit, for an event with such a gap of its own.
+    pub(crate) fn admits_with(&self, own_gap: Option<i64>) -> (i64, i64) {
+        admits(&self.definitions, own_gap)
+    }
+}
+
+/// The instants whose windows of all definitions fit the range of time (T2), as `[first, beyond)`. The last
+/// instant never does: an ascending watermark there would be the end of input.
+fn admits(definitions: &[Definition], own_gap: Option<i64>) -> (i64, i64) {
+    let ranges = definitions.iter().map(|definition| definition.assigner.admits(own_gap));
+    ranges.fold((i64::MIN, i64::MAX), |all, one| (all.0.max(one.0), all.1.min(one.1)))
+}
+
+pub(crate) fn micros(what: &'static str, given: TimeDelta) -> Result<i64, ConfigError> {
     whole_micros(given).ok_or_else(|| ConfigError::not_microseconds(what, given))
 }
 
-fn positive(what: &'static str, given: TimeDelta) -> Result<i64, ConfigError> {
+pub(crate) fn positive(what: &'static str, given: TimeDelta) -> Result<i64, ConfigError> {
     micros(what, given).and_then(|m| if m > 0 { Ok(m) } else { Err(ConfigError::not_positive(what, given)) })
 }
 
-fn not_negative(what: &'static str, given: TimeDelta) -> Result<i64, ConfigError> {
+pub(crate) fn not_negative(what: &'static str, given: TimeDelta) -> Result<i64, ConfigError> {
     micros(what, given).and_then(|m| if m >= 0 { Ok(m) } else { Err(ConfigError::negative(what, given)) })
 }

@@ -22,6 +22,12 @@ enum ConfigErrorKind {
     Negative { what: &'static str, given: TimeDelta },
     NotMicroseconds { what: &'static str, given: TimeDelta },
     NeverFits { size: i64, slide: i64 },
+    NoPart { step: i64, max: i64 },
+    NoEvents { what: &'static str },
+    TwoTriggers,
+    NoWindows,
+    NoCalendar,
+    Endless,
 }
 
 impl ConfigError {
@@ -36,6 +42,24 @@ impl ConfigError {
     }
     pub(crate) fn never_fits(size: i64, slide: i64) -> Self {
         Self { kind: ConfigErrorKind::NeverFits { size, slide } }
+    }
+    pub(crate) fn no_part(step: i64, max: i64) -> Self {
+        Self { kind: ConfigErrorKind::NoPart { step, max } }
+    }
+    pub(crate) fn no_events(what: &'static str) -> Self {
+        Self { kind: ConfigErrorKind::NoEvents { what } }
+    }
+    pub(crate) fn two_triggers() -> Self {
+        Self { kind: ConfigErrorKind::TwoTriggers }
+    }
+    pub(crate) fn no_calendar() -> Self {
+        Self { kind: ConfigErrorKind::NoCalendar }
+    }
+    pub(crate) fn endless() -> Self {
+        Self { kind: ConfigErrorKind::Endless }
+    }
+    pub(crate) fn no_windows() -> Self {
+        Self { kind: ConfigErrorKind::NoWindows }
     }
 }
 
@@ -55,6 +79,26 @@ impl fmt::Display for ConfigError {
             ),
             ConfigErrorKind::NeverFits { size, slide } => {
                 write!(f, "no window of {size} µs every {slide} µs fits the range of time")
+            }
+            ConfigErrorKind::NoPart { step, max } => write!(
+                f,
+                "the longest cumulative window must be a multiple of the step; {max} µs is none of {step} µs"
+            ),
+            ConfigErrorKind::NoEvents { what } => {
+                write!(f, "{what} must wait for at least one event; given 0")
+            }
+            ConfigErrorKind::TwoTriggers => {
+                write!(f, "early panes can only be added to a trigger that fires at the end of the window")
+            }
+            ConfigErrorKind::NoCalendar => {
+                write!(f, "a calendar window must have at least one unit; given 0")
+            }
+            ConfigErrorKind::Endless => write!(
+                f,
+                "a continuous trigger fires up to the end of a window, which the global window does not have"
+            ),
+            ConfigErrorKind::NoWindows => {
+                write!(f, "a configuration needs at least one definition of windows")
             }
         }
     }
@@ -100,6 +144,7 @@ pub struct Rejected<K, V> {
 pub(crate) enum Reason {
     UnknownPartition(UnknownPartition),
     OutOfRange { first: Timestamp, beyond: Timestamp },
+    Gap { given: TimeDelta },
     FutureSkew { horizon: Timestamp },
     OverBudget { used: usize, growth: usize, budget: usize },
 }
@@ -117,6 +162,11 @@ impl<K, V> Rejected<K, V> {
     /// Its windows do not fit the range of time (T2).
     pub fn is_out_of_range(&self) -> bool {
         matches!(self.reason, Reason::OutOfRange { .. })
+    }
+
+    /// The gap that it chooses for its session is not a positive number of microseconds.
+    pub fn is_invalid_gap(&self) -> bool {
+        matches!(self.reason, Reason::Gap { .. })
     }
 
     /// It is further in the future than the guard allows (W7).
@@ -140,6 +190,12 @@ impl<K, V> fmt::Display for Rejected<K, V> {
                 "event time {time} is out of range: its windows must fit 64 bits of microseconds, which they do \
                  from {first} up to {beyond}"
             ),
+            Reason::Gap { given } => {
+                write!(
+                    f,
+                    "the gap of a session must be a positive number of whole microseconds; given {given}"
+                )
+            }
             Reason::FutureSkew { horizon } => {
                 write!(f, "event time {time} is suspect: the allowed skew into the future ends at {horizon}")
             }

@@ -24,23 +24,14 @@ use crate::time::Window;
 /// How keys compare, where output is ordered.
 pub(crate) type Order<K> = fn(&K, &K) -> Ordering;
 
-/// The settings that this module decides by.
+/// The definition whose windows are made of slices, and what this module decides by.
 #[derive(Debug)]
 pub(crate) struct Plan<K> {
+    pub(crate) definition: u32,
     pub(crate) grid: Grid,
     pub(crate) lateness: Lateness,
     pub(crate) late_firing: LateFiring,
     pub(crate) order: Option<Order<K>>,
-}
-
-/// A late event that was admitted, waiting for the drain to come to it.
-#[derive(Debug)]
-pub(crate) struct Deferred<K, T> {
-    /// The watermark that it was admitted under.
-    pub(crate) at: i64,
-    pub(crate) slice: i64,
-    pub(crate) key: K,
-    pub(crate) partial: T,
 }
 
 /// The window being drained.
@@ -88,7 +79,6 @@ pub(crate) struct Firing<K, T> {
     /// Spots still to drain, last first.
     pub(crate) list: Vec<Spot>,
     pub(crate) combine: Combine<K, T>,
-    pub(crate) deferred: VecDeque<Deferred<K, T>>,
     pub(crate) refire: Option<Refire<K>>,
     /// Only windows and keys that late events touched.
     pub(crate) reissues: BTreeMap<i64, Table<K, Reissue>>,
@@ -98,8 +88,6 @@ pub(crate) struct Firing<K, T> {
     pub(crate) marks: usize,
     /// The key and partial of the last pane that did not come from the content of a window.
     late: Option<(K, T)>,
-    /// Heap owned by the partials in `deferred`.
-    heap: usize,
 }
 
 impl<K, T> Firing<K, T> {
@@ -109,67 +97,62 @@ impl<K, T> Firing<K, T> {
             drain: None,
             list: Vec::new(),
             combine: Combine::new(strategy),
-            deferred: VecDeque::new(),
             refire: None,
             reissues: BTreeMap::new(),
             reissue_bytes: 0,
             marked: BTreeMap::new(),
             marks: 0,
             late: None,
-            heap: 0,
         }
     }
 
     pub(crate) fn bytes(&self) -> usize {
         self.combine.bytes()
-            + self.deferred.capacity() * size_of::<Deferred<K, T>>()
-            + self.heap
             + self.list.capacity() * size_of::<Spot>()
             + self.marks * size_of::<K>()
             + self.reissue_bytes
     }
 
-    /// Bytes by which one more late event makes this grow.
-    pub(crate) fn growth(&self) -> usize {
-        match self.deferred.len() < self.deferred.capacity() {
-            true => 0,
-            false => self.deferred.capacity().max(4) * size_of::<Deferred<K, T>>(),
-        }
-    }
-
-    pub(crate) fn defer(&mut self, late: Deferred<K, T>, heap: usize) {
-        self.heap += heap;
-        self.deferred.push_back(late);
-    }
-
     /// The first window end of which a pane may still be waiting, if any is: for
-    /// [`Windowing::output_watermark`](crate::Windowing::output_watermark).
-    pub(crate) fn waiting(&self, plan: &Plan<K>, store: &Store<K, T>, watermark: i64) -> Option<i64> {
-        let deferred = self.deferred.front().map(|late| {
-            // Whatever is deferred behind it was admitted later, into windows that were open later.
-            plan.lateness.first_open(&plan.grid, late.at).unwrap_or(i64::MAX)
-        });
+    /// [`Windowing::output_watermark`](crate::Windowing::output_watermark). `event` is the watermark of the
+    /// first late event that waits.
+    pub(crate) fn waiting(
+        &self,
+        plan: &Plan<K>,
+        store: &Store<K, T>,
+        watermark: i64,
+        event: Option<i64>,
+    ) -> Option<i64> {
+        // Whatever waits behind it was admitted later, into windows that were open later.
+        let event = event.map(|at| plan.lateness.first_open(&plan.grid, at).unwrap_or(i64::MAX));
         let due = self.next_due(plan, store, watermark);
         let drain = self.drain.as_ref().map(|drain| drain.window);
         let refire = self.refire.as_ref().map(|refire| refire.next);
         let marked = self.marked.first_key_value().map(|(&window, _)| window);
-        [deferred, due, drain, refire, marked]
-            .into_iter()
-            .flatten()
-            .min()
-            .map(|window| plan.grid.end_of(window))
+        let first = [event, due, drain, refire, marked].into_iter().flatten().min();
+        first.map(|window| plan.grid.end_of(window))
     }
 
     /// The first window that is due, has something in it and has not fired.
-    fn next_due(&self, plan: &Plan<K>, store: &Store<K, T>, watermark: i64) -> Option<i64> {
+    pub(crate) fn next_due(&self, plan: &Plan<K>, store: &Store<K, T>, watermark: i64) -> Option<i64> {
         let slice = store.next_live(plan.grid.slices_of(self.next).0)?;
         let window = self.next.max(plan.grid.first_window(slice));
         (plan.grid.end_of(window) <= watermark).then_some(window)
     }
 
-    /// Whether no late event waits to be taken or to fire.
+    /// Whether no late event is about to fire.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.deferred.is_empty() && self.marked.is_empty() && self.refire.is_none()
+        self.marked.is_empty() && self.refire.is_none()
+    }
+
+    /// The first window that late events have marked.
+    pub(crate) fn first_marked(&self) -> Option<i64> {
+        self.marked.first_key_value().map(|(&window, _)| window)
+    }
+
+    /// What the last late pane came from is needed no more.
+    pub(crate) fn forget(&mut self) {
+        self.late = None;
     }
 
     pub(crate) fn late(&self) -> Option<&(K, T)> {
@@ -178,53 +161,28 @@ impl<K, T> Firing<K, T> {
 }
 
 impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
-    /// Whether a late event of a key waits to be taken into one of these slices. O(late events waiting).
-    pub(crate) fn is_deferred(&self, (first, beyond): (i64, i64), key: &K) -> bool {
-        self.deferred.iter().any(|late| first <= late.slice && late.slice < beyond && late.key == *key)
-    }
-
-    /// Moves on to the next pane, if one is due at `watermark`. Counts the windows that it comes by.
-    pub(crate) fn advance<V, A: Aggregate<V, Acc = T>>(
+    /// Goes on with what has begun: the window being drained, or the windows of a late event.
+    pub(crate) fn go_on<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         plan: &Plan<K>,
         store: &mut Store<K, T>,
         algebra: &Algebra<'_, V, A>,
-        watermark: i64,
-        windows_fired: &mut u64,
+        reached: i64,
     ) -> Option<Ready> {
-        loop {
-            let reached = self.deferred.front().map_or(watermark, |late| late.at);
-            if let Some(ready) = self.next_drained(store, algebra.hashing) {
-                return Some(ready);
-            }
-            if let Some(drain) = &self.drain {
-                self.next = drain.window.saturating_add(1);
-                self.drain = None;
-                self.expire(plan, store, algebra, reached);
-            }
-            if let Some(ready) = self.next_refired(plan, store, algebra) {
-                return Some(ready);
-            }
-            if let Some(window) = self.next_due(plan, store, reached) {
-                *windows_fired += 1;
-                self.begin(window, plan, store, algebra);
-                continue;
-            }
-            // Whatever else ends by now is empty.
-            self.next = self.next.max(plan.grid.first_ending_after(reached));
-            // A marked window that closed before a late event came must not see it.
-            let before = self.deferred.front().map(|late| plan.lateness.first_open(&plan.grid, late.at));
-            if let Some(ready) = self.next_marked(plan, store, algebra, before.flatten()) {
-                return Some(ready);
-            }
-            if let Some(late) = self.deferred.pop_front() {
-                self.apply(late, plan, store, algebra);
-                continue;
-            }
-            self.late = None;
-            self.expire(plan, store, algebra, watermark);
-            return None;
+        if let Some(ready) = self.next_drained(store, algebra.hashing) {
+            return Some(ready);
         }
+        if let Some(drain) = &self.drain {
+            self.next = drain.window.saturating_add(1);
+            self.drain = None;
+            self.expire(plan, store, algebra, reached);
+        }
+        self.next_refired(plan, store, algebra)
+    }
+
+    /// Whatever ends by `reached` and has not fired is empty.
+    pub(crate) fn pass(&mut self, plan: &Plan<K>, reached: i64) {
+        self.next = self.next.max(plan.grid.first_ending_after(reached));
     }
 
     /// The next pane of the window being drained: what almost every poll comes to.
@@ -239,7 +197,8 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         Some(Ready::OnTime { window: drain.window, bounds: drain.bounds, spot })
     }
 
-    fn begin<V, A: Aggregate<V, Acc = T>>(
+    /// Begins to drain a window that is due.
+    pub(crate) fn begin<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         window: i64,
         plan: &Plan<K>,
@@ -305,19 +264,19 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         spots.into_iter().filter_map(|spot| content.at(spot)).map(|(key, _)| key).collect()
     }
 
-    /// Takes a late event into its slice; its panes are next.
-    fn apply<V, A: Aggregate<V, Acc = T>>(
+    /// Takes a late event that was admitted at the watermark `at` into its slice; its panes are next.
+    pub(crate) fn apply<V, A: Aggregate<V, Acc = T>>(
         &mut self,
-        late: Deferred<K, T>,
+        at: i64,
+        key: K,
+        (slice, partial): (i64, T),
         plan: &Plan<K>,
         store: &mut Store<K, T>,
         algebra: &Algebra<'_, V, A>,
     ) {
-        let Deferred { at, slice, key, partial } = late;
         let aggregate = algebra.aggregate;
         let hash = algebra.hashing.hash(&key);
         let heap = aggregate.heap_bytes(&partial);
-        self.heap = self.heap.saturating_sub(heap);
         let was_there = match store.get_mut(slice, hash, &key) {
             Some(whole) => {
                 let before = aggregate.heap_bytes(whole);
@@ -387,7 +346,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
     }
 
     /// The next pane of what is marked, or only of windows before one.
-    fn next_marked<V, A: Aggregate<V, Acc = T>>(
+    pub(crate) fn next_marked<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         plan: &Plan<K>,
         store: &Store<K, T>,
@@ -400,10 +359,11 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
             if before.is_some_and(|before| window >= before) {
                 return None;
             }
-            let Some(key) = first.get_mut().pop_front() else {
+            let key = first.get_mut().pop_front();
+            if first.get().is_empty() {
                 first.remove();
-                continue;
-            };
+            }
+            let Some(key) = key else { continue };
             self.marks -= 1;
             let hash = algebra.hashing.hash(&key);
             let index = self.reissues.get(&window).and_then(|r| r.get(hash, &key)).map_or(0, |r| r.next);
@@ -437,7 +397,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
     }
 
     /// Expires the slices all of whose windows have fired and, by the watermark reached, closed.
-    fn expire<V, A: Aggregate<V, Acc = T>>(
+    pub(crate) fn expire<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         plan: &Plan<K>,
         store: &mut Store<K, T>,
@@ -452,7 +412,6 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         self.combine.leave(slice, store, algebra);
         if store.expire_before(slice, reached == i64::MAX) {
             self.list = Vec::new();
-            self.deferred.shrink_to_fit();
         }
         while let Some(first) = self.reissues.first_entry()
             && *first.key() < open

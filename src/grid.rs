@@ -168,6 +168,39 @@ impl Grid {
     }
 }
 
+/// The windows `[c, c + i·step)` for `i = 1..=max/step` and all `c = offset + k·max`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cumulative {
+    step: i64,
+    /// The cycles: the longest windows are a tumbling grid.
+    cycles: Grid,
+}
+
+impl Cumulative {
+    /// `step` must be a part of `max`.
+    pub(crate) fn new(step: i64, max: i64, offset: i64) -> Self {
+        Self { step, cycles: Grid::new(max, max, offset) }
+    }
+
+    pub(crate) fn admits(&self) -> (i64, i64) {
+        self.cycles.admits()
+    }
+
+    /// Step, longest window and offset.
+    pub(crate) fn shape(&self) -> (i64, i64, i64) {
+        let (max, _, anchor) = self.cycles.shape();
+        (self.step, max, anchor)
+    }
+
+    /// Of the windows that end after `time` the one that ends first. (Saturating at the edges of time.)
+    pub(crate) fn first_ending_after(&self, time: impl Into<i128>) -> (i64, i64) {
+        let time = time.into();
+        let cycle = self.cycles.start(self.cycles.floor(time));
+        let steps = (time - cycle) / i128::from(self.step) + 1;
+        (clamp(cycle), clamp(cycle + steps * i128::from(self.step)))
+    }
+}
+
 fn clamp(time: i128) -> i64 {
     time.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
 }

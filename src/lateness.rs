@@ -39,7 +39,12 @@ impl Lateness {
         self.first_open_end(grid, watermark).map_or(i64::MAX, |end| end.saturating_add(self.allowed))
     }
 
-    fn closed_up_to(self, watermark: i64) -> Option<i128> {
+    /// The watermark at which a window that ends at `end` closes.
+    pub(crate) fn closes(self, end: i64) -> i64 {
+        end.saturating_add(self.allowed)
+    }
+
+    pub(crate) fn closed_up_to(self, watermark: i64) -> Option<i128> {
         (watermark < i64::MAX).then(|| i128::from(watermark) - i128::from(self.allowed))
     }
 

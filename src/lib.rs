@@ -65,6 +65,14 @@ extern crate alloc;
 mod time;
 pub use time::{OutOfChronoRange, Timestamp, Watermark, Window};
 
+mod windows;
+pub use windows::{Accumulation, Trigger, WindowGrid, Windows};
+
+mod calendar;
+pub use calendar::Calendar;
+#[cfg(feature = "chrono-tz")]
+pub use calendar::UnknownZone;
+
 mod config;
 pub use config::{Config, LateFiring, Resume, Suspect};
 
@@ -83,13 +91,19 @@ pub use aggregate::{
 
 mod slice;
 
+mod keyed;
+
 mod fire;
 
+mod queue;
+
 mod output;
-pub use output::{Admission, Event, Late, LateReason, Missed, Pane, Timing};
+pub use output::{Admission, Event, Late, LateReason, Missed, Pane, Retracted, Timing};
 
 mod operator;
 pub use operator::Windowing;
+
+mod drain;
 
 mod snapshot;
 

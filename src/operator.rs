@@ -1,22 +1,31 @@
 //! The kernel: the only file that sequences watermark → lateness → slices → firing → output.
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::fmt;
 use core::hash::Hash;
 use core::marker::PhantomData;
+use core::ops::Range;
 
 use chrono::TimeDelta;
 
 use crate::aggregate::{Aggregate, Invertible};
 use crate::config::{Settings, Suspect};
 use crate::error::{Reason, Rejected, UnknownPartition};
-use crate::explain::{Explanation, WindowProgress};
-use crate::fire::{Deferred, Firing, Plan, Ready};
+use crate::fire::{Firing, Order, Plan};
+use crate::grid::Grid;
+use crate::keyed::{Emission, Findings, Keyed, Offer};
 use crate::lateness::Verdict;
-use crate::output::{Admission, Event, Late, LateReason, Missed, Pane, Timing};
+use crate::output::{Admission, Event, Late, LateReason, Missed, Retracted};
+use crate::queue::{Queue, Queued, What};
 use crate::slice::{Algebra, Combine, Hashing, Inverse, Store, Strategy};
 use crate::stats::Counters;
-use crate::time::{Timestamp, Watermark, Window};
+use crate::time::{Timestamp, Watermark, whole_micros};
 use crate::watermark::{Partition, PartitionStatus, Progress};
+use crate::windows::{Assigner, Definition};
+
+/// How a session's gap follows from an event.
+type GapOf<V> = Box<dyn Fn(&V) -> Option<TimeDelta> + Send + Sync>;
 
 /// Groups events of type `V` by key `K` into windows and aggregates each with `A`.
 ///
@@ -34,31 +43,59 @@ pub struct Windowing<K, V, A: Aggregate<V>> {
     pub(crate) aggregate: A,
     pub(crate) counters: Counters,
     /// There may be something to poll.
-    busy: bool,
+    pub(crate) busy: bool,
+    /// The definition whose windows are made of slices, if one is.
+    pub(crate) plan: Option<Plan<K>>,
     pub(crate) firing: Firing<K, A::Acc>,
-    pub(crate) plan: Plan<K>,
+    /// All others, whose windows each key has of its own.
+    pub(crate) keyed: Vec<(u32, Keyed<K, A::Acc>)>,
+    pub(crate) queue: Queue<K, A::Acc>,
+    /// The last pane that came from neither slices nor a late event for them.
+    pub(crate) emitted: Option<(K, Emission<A::Acc>)>,
+    /// The panes that it replaces.
+    pub(crate) retracted: Vec<Retracted<A::Output>>,
+    pub(crate) order: Option<Order<K>>,
     pub(crate) settings: Settings,
     pub(crate) inverse: Option<Inverse<A, A::Acc>>,
+    gap_by: Option<GapOf<V>>,
     peak_bytes: usize,
     value: PhantomData<fn(V)>,
 }
 
 impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
     pub(crate) fn new(settings: Settings, aggregate: A) -> Self {
-        let Settings { grid, lateness, late_firing, rules, seed, .. } = settings;
+        let mut plan = None;
+        let mut keyed = Vec::new();
+        for (number, definition) in (0..).zip(&settings.definitions) {
+            match definition.sliced() {
+                Some(grid) if plan.is_none() => {
+                    let (lateness, late_firing) = (definition.lateness, definition.late_firing);
+                    plan = Some(Plan { definition: number, grid, lateness, late_firing, order: None });
+                }
+                _ => keyed.push((number, Keyed::new(definition.clone()))),
+            }
+        }
+        // A store that nothing is put into has any grid.
+        let grid = plan.as_ref().map_or(Grid::new(1, 1, 0), |plan| plan.grid);
         let strategy = if grid.slices_per_window() == 1 { Strategy::Single } else { Strategy::TwoStacks };
         Self {
             sealed: i64::MIN,
             store: Store::new(grid),
-            hashing: Hashing::new(seed),
-            progress: Progress::new(rules),
+            hashing: Hashing::new(settings.seed),
+            progress: Progress::new(settings.rules),
             aggregate,
             counters: Counters::default(),
             busy: false,
+            plan,
             firing: Firing::new(strategy),
-            plan: Plan { grid, lateness, late_firing, order: None },
+            keyed,
+            queue: Queue::new(),
+            emitted: None,
+            retracted: Vec::new(),
+            order: None,
             settings,
             inverse: None,
+            gap_by: None,
             peak_bytes: 0,
             value: PhantomData,
         }
@@ -71,7 +108,22 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
     where
         K: Ord,
     {
-        self.plan.order = Some(K::cmp);
+        self.order = Some(K::cmp);
+        if let Some(plan) = &mut self.plan {
+            plan.order = self.order;
+        }
+        self
+    }
+
+    /// Lets events choose the gap of their sessions: how long after it a session ends if no other event
+    /// comes. `None` is the gap of [`Windows::session`](crate::Windows::session); an event whose own gap is not
+    /// a positive number of microseconds is rejected. Without sessions it has no effect.
+    #[must_use]
+    pub fn gap_by(mut self, gap: impl Fn(&V) -> Option<TimeDelta> + Send + Sync + 'static) -> Self {
+        let sessions = |definition: &Definition| matches!(definition.assigner, Assigner::Session { .. });
+        if self.settings.definitions.iter().any(sessions) {
+            self.gap_by = Some(Box::new(gap));
+        }
         self
     }
 
@@ -83,7 +135,8 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
     where
         A: Invertible<V>,
     {
-        if self.settings.grid.slices_per_window() > 1 && self.inverse.is_none() && self.is_fresh() {
+        let overlaps = self.plan.as_ref().is_some_and(|plan| plan.grid.slices_per_window() > 1);
+        if overlaps && self.inverse.is_none() && self.is_fresh() {
             self.inverse = Some(A::uncombine);
             self.firing.combine = Combine::new(Strategy::SubtractOnEvict);
         }
@@ -167,13 +220,6 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
         self.declared(partition, known)
     }
 
-    /// Tells the time of the host's clock: for idle timeouts and the guard against the future. The
-    /// kernel never reads a clock itself. O(partitions).
-    pub fn tick(&mut self, now: impl Into<Timestamp>) {
-        self.store.close();
-        self.progress.tick(now.into().as_micros());
-    }
-
     fn declared(&mut self, partition: Partition, known: bool) -> Result<(), UnknownPartition> {
         if !known {
             return Err(UnknownPartition { partition });
@@ -218,7 +264,8 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
     /// Bytes that the state takes, pooled memory included (E2). O(1). Heap owned by accumulators counts
     /// as far as [`Aggregate::heap_bytes`] tells; heap owned by keys does not.
     pub fn state_bytes(&self) -> usize {
-        self.store.bytes() + self.firing.bytes() + self.progress.bytes()
+        let keyed: usize = self.keyed.iter().map(|(_, keyed)| keyed.bytes()).sum();
+        self.store.bytes() + self.firing.bytes() + self.queue.bytes() + self.progress.bytes() + keyed
     }
 
     /// The most it has taken at the end of any drain or new window.
@@ -231,18 +278,12 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
         self.store.live()
     }
 
-    /// The watermark of what comes out: no pane whose own time ([`Pane::time`]) is before it will be handed
-    /// out any more, be it on time or late (F7). Give it to a kernel downstream after draining this one,
-    /// and nothing is late there.
-    pub fn output_watermark(&self) -> Watermark {
-        let watermark = self.progress.watermark();
-        let open = self.plan.lateness.first_open_end(&self.plan.grid, watermark);
-        let waiting = self.firing.waiting(&self.plan, &self.store, watermark);
-        let results = [open, waiting].into_iter().flatten().map(|end| end.saturating_sub(1));
-        Watermark::from_micros(results.fold(watermark, i64::min))
+    /// Windows that single keys have of their own: sessions, and windows with triggers.
+    pub fn live_windows(&self) -> usize {
+        self.keyed.iter().map(|(_, keyed)| keyed.live()).sum()
     }
 
-    fn algebra(&self) -> Algebra<'_, V, A> {
+    pub(crate) fn algebra(&self) -> Algebra<'_, V, A> {
         Algebra {
             aggregate: &self.aggregate,
             hashing: &self.hashing,
@@ -252,23 +293,30 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
     }
 
     /// Evaluates the watermark and what follows from it.
-    fn settle(&mut self) {
-        let Settings { grid, lateness, .. } = self.settings;
+    pub(crate) fn settle(&mut self) {
         let boundary = self.progress.boundary();
+        let (plan, has_keyed) = (&self.plan, !self.keyed.is_empty());
         let watermark = self.progress.settle(|watermark| {
             // What matters next is the window that becomes due, or the one that closes.
-            grid.first_end_after(watermark).min(lateness.next_close(&grid, watermark))
+            let sliced = plan.as_ref().map_or(i64::MAX, |Plan { grid, lateness, .. }| {
+                grid.first_end_after(watermark).min(lateness.next_close(grid, watermark))
+            });
+            if has_keyed { watermark.saturating_add(1) } else { sliced }
         });
         if boundary != self.progress.boundary() || watermark == i64::MAX {
-            self.sealed = grid.last_end(watermark);
+            self.sealed = self.sealed_at(watermark);
             self.busy = true;
         }
         self.open_store();
     }
 
-    fn open_store(&mut self) {
+    fn sealed_at(&self, watermark: i64) -> i64 {
+        self.plan.as_ref().map_or(i64::MIN, |plan| plan.grid.last_end(watermark))
+    }
+
+    pub(crate) fn open_store(&mut self) {
         let over_budget = self.state_bytes() > self.settings.state_budget;
-        if over_budget {
+        if over_budget || !self.keyed.is_empty() {
             self.store.close();
         } else {
             self.store.open(self.sealed);
@@ -277,13 +325,13 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
 
     /// After everything has been read: what follows from it.
     pub(crate) fn resume_from_snapshot(&mut self) {
-        self.sealed = self.settings.grid.last_end(self.progress.settled());
+        self.sealed = self.sealed_at(self.progress.settled());
         self.busy = true;
         self.store.close();
         self.note_peak();
     }
 
-    fn note_peak(&mut self) {
+    pub(crate) fn note_peak(&mut self) {
         self.peak_bytes = self.peak_bytes.max(self.state_bytes());
     }
 }
@@ -352,8 +400,9 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
 
     #[cold]
     fn note_heap(&mut self, time: i64, before: usize, after: usize) {
-        let slice = self.settings.grid.slice_of(time);
-        self.store.add_heap(slice, before, after);
+        if let Some(plan) = &self.plan {
+            self.store.add_heap(plan.grid.slice_of(time), before, after);
+        }
         self.open_store();
     }
 
@@ -366,23 +415,22 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             Err(reason) => return Err(self.reject(event, reason)),
         };
         self.settle();
-        let watermark = self.progress.settled();
-        let slice = self.settings.grid.slice_of(time);
-        let admission = match self.settings.lateness.judge(&self.settings.grid, slice, watermark) {
-            Verdict::Unassigned => {
+        let hash = self.hashing.hash(&event.key);
+        let (findings, slice) = self.judge(&event, hash);
+        let admission = match findings {
+            Findings { open: 0, missed: None } => {
                 self.counters.unassigned += 1;
                 Admission::Unassigned(event)
             }
-            Verdict::Late(missed) => {
+            Findings { open: 0, missed: Some(missed) } => {
                 self.counters.late += 1;
                 Admission::Late(self.late(event, missed))
             }
-            Verdict::Open { missed } => {
-                let hash = self.hashing.hash(&event.key);
+            Findings { missed, .. } => {
                 if let Some(reason) = self.over_budget(slice, hash, &event) {
                     return Err(self.reject(event, reason));
                 }
-                self.take(slice, hash, watermark, event);
+                self.take(slice, hash, event);
                 self.admit(missed)
             }
         };
@@ -402,11 +450,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let (time, partition) = (event.time.as_micros(), event.partition);
         let unknown = Reason::UnknownPartition(UnknownPartition { partition });
         let lane = self.progress.find(partition).ok_or(unknown)?;
-        let (first, beyond) = self.settings.grid.admits();
-        if time < first || time >= beyond {
-            let (first, beyond) = (Timestamp::from_micros(first), Timestamp::from_micros(beyond));
-            return Err(Reason::OutOfRange { first, beyond });
-        }
+        self.check_range(event)?;
         match (self.progress.horizon(lane), self.settings.rules.skew) {
             (Some(horizon), Some((_, suspect))) if time > horizon => {
                 self.counters.suspect += 1;
@@ -416,6 +460,31 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
                 }
             }
             _ => Ok((lane, false)),
+        }
+    }
+
+    /// The gap that an event chooses, where events do; not positive where it makes no sense.
+    fn gap_of(&self, value: &V) -> Option<i64> {
+        let given = self.gap_by.as_ref()?(value)?;
+        Some(whole_micros(given).unwrap_or(0))
+    }
+
+    /// Whether an event's windows fit the range of time (T2), and its gap makes sense.
+    fn check_range(&self, event: &Event<K, V>) -> Result<(), Reason> {
+        let (time, gap) = (event.time.as_micros(), self.gap_of(&event.value));
+        let (first, beyond) = match gap {
+            Some(gap) => self.settings.admits_with(Some(gap.max(1))),
+            None => self.settings.admits,
+        };
+        if time < first || time >= beyond {
+            let (first, beyond) = (Timestamp::from_micros(first), Timestamp::from_micros(beyond));
+            return Err(Reason::OutOfRange { first, beyond });
+        }
+        match (&self.gap_by, gap) {
+            (Some(gap_by), Some(..=0)) => {
+                Err(Reason::Gap { given: gap_by(&event.value).unwrap_or_default() })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -450,18 +519,57 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         Late { event, watermark, late_by: TimeDelta::microseconds(behind), reason, missed }
     }
 
+    /// What an event finds over all definitions, and its slice if it goes into one.
+    fn judge(&self, event: &Event<K, V>, hash: u64) -> (Findings, Option<i64>) {
+        let mut findings = Findings::default();
+        let mut into = None;
+        let watermark = self.progress.settled();
+        if let Some(Plan { grid, lateness, .. }) = &self.plan {
+            let slice = grid.slice_of(event.time.as_micros());
+            match lateness.judge(grid, slice, watermark) {
+                Verdict::Unassigned => {}
+                Verdict::Late(missed) => findings.miss(missed),
+                Verdict::Open { missed } => {
+                    findings.open += 1;
+                    missed.into_iter().for_each(|missed| findings.miss(missed));
+                    into = Some(slice);
+                }
+            }
+        }
+        let offer = self.offer(event, hash);
+        self.keyed.iter().for_each(|(_, keyed)| keyed.judge(&offer, &mut findings));
+        (findings, into)
+    }
+
+    fn offer<'a>(&self, event: &'a Event<K, V>, hash: u64) -> Offer<'a, K, V> {
+        Offer {
+            key: &event.key,
+            hash,
+            time: event.time.as_micros(),
+            value: &event.value,
+            gap: self.gap_of(&event.value),
+            watermark: self.progress.settled(),
+            now: self.progress.now(),
+        }
+    }
+
     /// Why the event would take the state over its budget, if it would.
-    fn over_budget(&self, slice: i64, hash: u64, event: &Event<K, V>) -> Option<Reason> {
+    fn over_budget(&self, slice: Option<i64>, hash: u64, event: &Event<K, V>) -> Option<Reason> {
         let budget = self.settings.state_budget;
         if budget == usize::MAX {
             return None;
         }
-        let known = self.store.get(slice).is_some_and(|table| table.get(hash, &event.key).is_some());
-        let growth = match event.time.as_micros() < self.sealed {
-            true => self.firing.growth(),
-            false if known => 0,
-            false => self.store.growth(slice),
-        };
+        let sliced = slice.map_or(0, |slice| {
+            let known = self.store.get(slice).is_some_and(|table| table.get(hash, &event.key).is_some());
+            match event.time.as_micros() < self.sealed {
+                true => self.queue.growth(),
+                false if known => 0,
+                false => self.store.growth(slice),
+            }
+        });
+        let keyed: usize = self.keyed.iter().map(|(_, keyed)| keyed.growth()).sum();
+        let queued = if self.keyed.is_empty() { 0 } else { self.queue.growth() };
+        let growth = sliced + keyed + queued;
         // Firing sliding windows takes memory too, and cannot be refused any more.
         let room = self.store.room() + growth / size_of::<(K, A::Acc)>().max(1);
         let firing = self.firing.combine.bytes_for(room) - self.firing.combine.bytes();
@@ -469,146 +577,89 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         (used.saturating_add(growth) > budget).then_some(Reason::OverBudget { used, growth, budget })
     }
 
-    /// Takes an event that some window accepts.
-    fn take(&mut self, slice: i64, hash: u64, watermark: i64, event: Event<K, V>) {
-        let Event { time, key, value, .. } = event;
-        if time.as_micros() < self.sealed {
-            // A window that has this slice is due: the event waits until the drain has come by.
-            let partial = self.aggregate.lift(time, &value);
-            let heap = self.aggregate.heap_bytes(&partial);
-            self.firing.defer(Deferred { at: watermark, slice, key, partial }, heap);
-            self.busy = true;
-        } else if let Some(partial) = self.store.get_mut(slice, hash, &key) {
-            let before = self.aggregate.heap_bytes(partial);
-            self.aggregate.add(partial, time, &value);
-            let after = self.aggregate.heap_bytes(partial);
-            self.store.add_heap(slice, before, after);
-        } else {
-            let partial = self.aggregate.lift(time, &value);
-            let heap = self.aggregate.heap_bytes(&partial);
-            self.store.insert(slice, hash, key, partial, heap, &self.hashing);
-            self.note_peak();
+    /// Takes an event that some window accepts, into the definitions' windows one after the other.
+    fn take(&mut self, slice: Option<i64>, hash: u64, event: Event<K, V>) {
+        let Some(slice) = slice else { return self.take_keyed(0..self.keyed.len(), hash, &event) };
+        if self.keyed.is_empty() {
+            return self.take_into_slice(slice, hash, event.key, event.time, &event.value);
         }
+        let sliced = self.plan.as_ref().map_or(u32::MAX, |plan| plan.definition);
+        let before = self.keyed.partition_point(|(number, _)| *number < sliced);
+        self.take_keyed(0..before, hash, &event);
+        self.take_into_slice(slice, hash, event.key.clone(), event.time, &event.value);
+        self.take_keyed(before..self.keyed.len(), hash, &event);
     }
 
-    // Draining.
-
-    /// The next pane that is due, if any: windows in the order of (end, start), then what late events
-    /// changed. Call it until it gives `None`, or stop anywhere and go on later: what the panes are and
-    /// in which order they come does not depend on when they are polled.
-    ///
-    /// With [`LateFiring::OncePerDrain`](crate::LateFiring::OncePerDrain) a drain ends where this gives
-    /// `None`.
-    #[inline]
-    pub fn poll(&mut self) -> Option<Pane<'_, K, A::Output>> {
-        if self.progress.is_unsettled() {
-            self.settle();
+    fn take_keyed(&mut self, which: Range<usize>, hash: u64, event: &Event<K, V>) {
+        if which.is_empty() {
+            return;
         }
-        if !self.busy {
-            return None;
-        }
-        self.poll_busy()
-    }
-
-    fn poll_busy(&mut self) -> Option<Pane<'_, K, A::Output>> {
-        let watermark = self.progress.settled();
+        let offer = self.offer(event, hash);
         let algebra = Algebra {
             aggregate: &self.aggregate,
             hashing: &self.hashing,
             inverse: self.inverse,
             value: PhantomData,
         };
-        let windows = &mut self.counters.windows_fired;
-        let ready = self
-            .firing
-            .next_drained(&self.store, &self.hashing)
-            .or_else(|| self.firing.advance(&self.plan, &mut self.store, &algebra, watermark, windows));
-        if ready.is_none() {
-            self.busy = false;
+        let (queue, at) = (&mut self.queue, offer.watermark);
+        for (number, keyed) in &mut self.keyed[which] {
+            keyed.take(&offer, &algebra, self.order, &mut |key, pane| {
+                let heap = pane.heap_bytes(&algebra);
+                queue.push(Queued { at, key, what: What::Pane { definition: *number, pane } }, heap);
+            });
+        }
+        self.busy |= !queue.is_empty() || self.keyed.iter().any(|(_, keyed)| !keyed.is_quiet());
+        self.note_peak();
+    }
+
+    fn take_into_slice(&mut self, slice: i64, hash: u64, key: K, time: Timestamp, value: &V) {
+        if time.as_micros() < self.sealed {
+            // A window that has this slice is due: the event waits until the drain has come by.
+            let partial = self.aggregate.lift(time, value);
+            let heap = self.aggregate.heap_bytes(&partial);
+            let at = self.progress.settled();
+            self.queue.push(Queued { at, key, what: What::Event { slice, partial } }, heap);
+            self.busy = true;
+        } else if let Some(partial) = self.store.get_mut(slice, hash, &key) {
+            let before = self.aggregate.heap_bytes(partial);
+            self.aggregate.add(partial, time, value);
+            let after = self.aggregate.heap_bytes(partial);
+            self.store.add_heap(slice, before, after);
+        } else {
+            let partial = self.aggregate.lift(time, value);
+            let heap = self.aggregate.heap_bytes(&partial);
+            self.store.insert(slice, hash, key, partial, heap, &self.hashing);
             self.note_peak();
-            self.open_store();
         }
-        let pane = self.pane(ready?)?;
-        Some(pane)
     }
 
-    fn pane(&mut self, ready: Ready) -> Option<Pane<'_, K, A::Output>> {
-        self.counters.panes_fired += 1;
-        let (ordinal, window, timing, index) = match ready {
-            Ready::OnTime { window, bounds, .. } => (window, bounds, Timing::OnTime, 0),
-            Ready::Late { window, index } => (window, self.settings.grid.window(window), Timing::Late, index),
+    /// Tells the time of the host's clock: for idle timeouts, for the guard against the future and for early
+    /// panes by the clock. The kernel never reads a clock itself. O(partitions and panes due).
+    pub fn tick(&mut self, now: impl Into<Timestamp>) {
+        self.store.close();
+        let now = now.into().as_micros();
+        self.progress.tick(now);
+        let by_clock = |(_, keyed): &(u32, Keyed<K, A::Acc>)| keyed.rules.trigger.early_ticks.is_some();
+        if !self.keyed.iter().any(by_clock) {
+            return;
+        }
+        // What the watermark makes due comes first, so this tick looks at it.
+        self.settle();
+        let (now, at) = (self.progress.now().unwrap_or(now), self.progress.settled());
+        let algebra = Algebra {
+            aggregate: &self.aggregate,
+            hashing: &self.hashing,
+            inverse: self.inverse,
+            value: PhantomData,
         };
-        let is_last = self.is_last(ordinal);
-        let (key, value) = match ready {
-            Ready::OnTime { spot, .. } => {
-                let content = self.firing.combine.content(&self.store);
-                let (key, partial) = content.at(spot)?;
-                let value = match content.rest(spot, || self.hashing.hash(key), key) {
-                    None => self.aggregate.lower(partial),
-                    Some(rest) => {
-                        let mut whole = partial.clone();
-                        self.aggregate.combine(&mut whole, rest);
-                        self.aggregate.lower(&whole)
-                    }
-                };
-                (key, value)
-            }
-            Ready::Late { .. } => {
-                let (key, partial) = self.firing.late()?;
-                (key, self.aggregate.lower(partial))
-            }
-        };
-        Some(Pane { key, window, value, timing, index, is_last })
-    }
-
-    /// Whether a window that has fired takes nothing more.
-    fn is_last(&self, window: i64) -> bool {
-        let lateness = self.settings.lateness;
-        if lateness.allowed == 0 {
-            return true;
+        let queue = &mut self.queue;
+        for (number, keyed) in &mut self.keyed {
+            keyed.tick(now, at, &algebra, self.order, &mut |key, pane| {
+                let heap = pane.heap_bytes(&algebra);
+                queue.push(Queued { at, key, what: What::Pane { definition: *number, pane } }, heap);
+            });
         }
-        let open = lateness.first_open(&self.settings.grid, self.progress.settled());
-        open.is_none_or(|open| window < open) && self.firing.is_quiet()
-    }
-
-    /// Why a window of a key has not fired, or what else has become of it (X1).
-    pub fn explain(&self, key: &K, window: Window) -> Explanation {
-        let watermark = self.progress.watermark();
-        let ordinal = self.settings.grid.find(window);
-        let present = ordinal.is_some_and(|ordinal| {
-            let slices = self.settings.grid.slices_of(ordinal);
-            self.firing.is_deferred(slices, key)
-                || self.algebra().fold(&self.store, slices, self.hashing.hash(key), key).is_some()
-        });
-        Explanation {
-            window,
-            progress: ordinal
-                .map_or(WindowProgress::NotAWindow, |o| self.window_progress(o, watermark, present)),
-            present,
-            fires_at: Watermark::at(window.end),
-            watermark: Watermark::from_micros(watermark),
-            held_by: self.progress.held_by().and_then(|partition| self.progress.get(partition)),
-            now: self.progress.now().map(Timestamp::from_micros),
-            idle_timeout: self.settings.rules.idle_timeout.map(TimeDelta::microseconds),
-        }
-    }
-
-    fn window_progress(&self, window: i64, watermark: i64, present: bool) -> WindowProgress {
-        let Settings { grid, lateness, .. } = &self.settings;
-        let end = grid.end_of(window);
-        if end > watermark {
-            return WindowProgress::Waiting;
-        }
-        let drained = window < self.firing.next;
-        if present && !drained {
-            return WindowProgress::Due;
-        }
-        match lateness.first_open(grid, watermark) {
-            Some(open) if open <= window => {
-                WindowProgress::Fired { until: Watermark::from_micros(end.saturating_add(lateness.allowed)) }
-            }
-            _ => WindowProgress::Closed,
-        }
+        self.busy |= !queue.is_empty();
     }
 }
 

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
 
 use crate::time::{Timestamp, Watermark, Window};
 use crate::watermark::Partition;
@@ -16,8 +17,14 @@ pub struct Pane<'a, K, T> {
     pub key: &'a K,
     /// Which window.
     pub window: Window,
-    /// The window's value: everything in it so far.
+    /// Which definition of windows it belongs to: its number in [`Config::windows`](crate::Config::windows).
+    pub definition: u32,
+    /// The window's value: everything in it so far or, where panes are
+    /// [discarding](crate::Accumulation::Discarding), what has come since the pane before.
     pub value: T,
+    /// The panes that this one replaces, where panes are [retracting](crate::Accumulation::Retracting): this window's
+    /// pane before or, of a session that has grown, the last panes of the sessions that it was.
+    pub retracts: &'a [Retracted<T>],
     /// Why it fired now.
     pub timing: Timing,
     /// How many panes of this key and window came before.
@@ -33,8 +40,17 @@ impl<K, T> Pane<'_, K, T> {
     }
 }
 
+/// A pane that was handed out and holds no more.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retracted<T> {
+    /// The window it was of.
+    pub window: Window,
+    /// What it said.
+    pub value: T,
+}
+
 /// Why a pane fired.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Timing {
     /// Before the window was complete.
@@ -84,7 +100,7 @@ pub enum Admission<K, V> {
     Unassigned(Event<K, V>),
 }
 
-/// The windows that an event came too late for: `count` consecutive ones.
+/// The windows that an event came too late for, over all definitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Missed {
     /// The one that ends first.

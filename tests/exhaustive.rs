@@ -6,7 +6,10 @@
 mod harness;
 
 use floodmark_oracle::generate::{Limits, exhaustive};
-use floodmark_oracle::{Case, Config, Generator, Kind, LateFiring, Model, Step, Timing, Verdict, Windows};
+use floodmark_oracle::{
+    Accumulation, Base, Case, Config, Generator, Kind, LateFiring, Model, Step, Timing, Trigger, Verdict,
+    Windows,
+};
 use harness::{MODES, run, run_in};
 
 /// Runs each case in one mode, the next one for the next case.
@@ -16,7 +19,7 @@ fn run_all(cases: impl Iterator<Item = Case>) {
         if case.steps.last() != Some(&Step::Finish) {
             case.steps.push(Step::Finish);
         }
-        run_in(&case, mode).unwrap_or_else(|why| panic!("{why}\nin {mode:?}\nof {}", case.to_json()));
+        run_in(&case, &[mode]).unwrap_or_else(|why| panic!("{why}"));
     }
 }
 
@@ -59,6 +62,49 @@ fn overlapping() -> Limits {
 #[test]
 fn oracle_all_timelines_of_six_steps_over_overlapping_windows() {
     run_all(exhaustive(overlapping()));
+}
+
+/// Five steps of one partition in sessions that merge, are cut and grow after they fired; with early panes of
+/// every sort, and several definitions at once.
+fn keyed() -> Limits {
+    let session = |max_length| Windows { lateness: 2, ..Windows::of(Kind::Session { gap: 2, max_length }) };
+    let retracting = Windows { accumulation: Accumulation::Retracting, ..session(None) };
+    let cut = Windows {
+        trigger: Trigger { early_events: Some(2), ..Trigger::default() },
+        accumulation: Accumulation::Discarding,
+        ..session(Some(3))
+    };
+    let continuous = Windows {
+        trigger: Trigger { base: Base::Continuous { every: 2 }, ..Trigger::default() },
+        late_firing: LateFiring::OncePerDrain,
+        ..session(None)
+    };
+    let cumulative = Windows {
+        trigger: Trigger { early_time: Some(1), ..Trigger::default() },
+        lateness: 1,
+        ..Windows::of(Kind::Cumulative { step: 2, max: 4, offset: 0 })
+    };
+    let counted = Windows {
+        trigger: Trigger { base: Base::Count { n: 2 }, ..Trigger::default() },
+        ..Windows::of(Kind::Global)
+    };
+    let several =
+        Config { windows: vec![session(None), Windows::tumbling(3), counted], ..Config::tumbling(1) };
+    let mut configs: Vec<_> = [retracting, cut, continuous, cumulative].map(Config::of).into();
+    configs.push(several);
+    Limits {
+        configs,
+        partitions: 1,
+        times: vec![0, 1, 3],
+        watermarks: vec![2, 4, 5],
+        idleness: false,
+        ..Limits::tiny(5)
+    }
+}
+
+#[test]
+fn oracle_all_timelines_of_five_steps_over_windows_of_each_key() {
+    run_all(exhaustive(keyed()));
 }
 
 /// That the worlds are not so small that nothing happens in them.

@@ -8,7 +8,8 @@ use std::fmt::Debug;
 use chrono::TimeDelta;
 use floodmark::{
     Admission, Aggregate, Collect, Config, Count, Counters, LateFiring, LateReason, Partition,
-    PartitionState, Resume, Sum, Suspect, Timestamp, Timing, Watermark, Window, WindowProgress, Windowing,
+    PartitionState, Resume, Sum, Suspect, Timestamp, Timing, Trigger, Watermark, Window, WindowProgress,
+    Windowing, Windows,
 };
 use floodmark_oracle as oracle;
 use oracle::generate::{self, coarsen_watermarks, split_watermarks};
@@ -162,7 +163,7 @@ fn run<K>(case: &Case, key: fn(u32) -> K, mut poll: impl FnMut(&mut Host<K, Stor
 where
     K: std::hash::Hash + Ord + Clone + Debug,
 {
-    let mut host = Host::new(harness::config(&case.config).unwrap(), story(), key).ordered();
+    let mut host = Host::new(harness::config(&case.config), story(), key).ordered();
     for step in &case.steps {
         host.take(step);
         // Polling looks at the watermark, and looking fixes it (W6): all look equally often.
@@ -215,7 +216,7 @@ proptest! {
     #[test]
     fn differential_any_seed_gives_the_same_ordered_output(case in generate::aligned_case(), seed: u64, restore_at: usize) {
         let run = |seed: Option<u64>| {
-            let mut config = harness::config(&case.config).unwrap();
+            let mut config = harness::config(&case.config);
             if let Some(seed) = seed {
                 config = config.seed(seed);
             }
@@ -242,7 +243,7 @@ proptest! {
     #[test]
     fn differential_the_same_seed_gives_the_same_unordered_output(case in generate::aligned_case(), seed: u64) {
         let run = || {
-            let mut host = Host::new(harness::config(&case.config).unwrap().seed(seed), story(), name);
+            let mut host = Host::new(harness::config(&case.config).seed(seed), story(), name);
             for step in &case.steps {
                 host.take(step);
                 host.poll(2);
@@ -630,7 +631,7 @@ proptest! {
     /// 10 µs windows feed 60 µs windows, each pane with what is new since the last of its key and window.
     #[test]
     fn differential_f7_chained_kernels_lose_nothing(chain in chain()) {
-        let mut upstream = Host::new(harness::config(&chain.upstream).unwrap(), story(), |key| key);
+        let mut upstream = Host::new(harness::config(&chain.upstream), story(), |key| key);
         let downstream = Config::tumbling(micros(60));
         let mut downstream: Windowing<u32, i64, _> = downstream.build(Sum::of(|count: &i64| *count)).unwrap();
         let source = downstream.add_partition();
@@ -1189,4 +1190,70 @@ fn f3_once_per_drain_is_one_pane_for_many_late_events() {
         }
         assert!(kernel.poll().is_none());
     }
+}
+
+/// The panes that there are once the watermark stands there: bounds, timing, number of events.
+fn panes_at(kernel: &mut Plain, partition: Partition, watermark: i64) -> Vec<((i64, i64), Timing, u64)> {
+    kernel.set_watermark(partition, mark(watermark)).unwrap();
+    let mut panes = Vec::new();
+    while let Some(pane) = kernel.poll() {
+        let bounds = (pane.window.start.as_micros(), pane.window.end.as_micros());
+        panes.push((bounds, pane.timing, pane.value));
+    }
+    panes
+}
+
+/// F4: the end of the window is an instant like any other, so an older event does not bring back earlier ones.
+#[test]
+fn f4_a_continuous_trigger_waits_for_the_end_once_that_is_next() {
+    let config = Config::tumbling(micros(20)).trigger(Trigger::continuous_event_time(micros(5)));
+    let mut kernel: Plain = config.build(Count).unwrap();
+    let partition = kernel.add_partition();
+    for time in [16, 2] {
+        assert_eq!(kernel.push(partition, at(time), 0, 0).unwrap(), Admission::Accepted);
+    }
+    assert_eq!(panes_at(&mut kernel, partition, 19), []);
+    assert_eq!(panes_at(&mut kernel, partition, 20), [((0, 20), Timing::OnTime, 2)]);
+}
+
+/// F4: as in Flink, a session that grows has its next instant where it was, even if that has been the end, and
+/// even behind the watermark.
+#[test]
+fn f4_a_grown_session_keeps_the_instant_of_its_continuous_trigger() {
+    let config = Config::session(micros(10))
+        .allowed_lateness(micros(50))
+        .trigger(Trigger::continuous_event_time(micros(100)));
+    let mut kernel: Plain = config.build(Count).unwrap();
+    let partition = kernel.add_partition();
+    let push = |kernel: &mut Plain, time| {
+        assert_eq!(kernel.push(partition, at(time), 0, 0).unwrap(), Admission::Accepted);
+    };
+    push(&mut kernel, 0);
+    push(&mut kernel, 2);
+    assert_eq!(panes_at(&mut kernel, partition, 10), [((0, 12), Timing::Early, 2)]);
+    assert_eq!(panes_at(&mut kernel, partition, 12), [((0, 12), Timing::OnTime, 2)]);
+    push(&mut kernel, 5);
+    assert_eq!(panes_at(&mut kernel, partition, 12), [], "not before the next rise");
+    assert_eq!(panes_at(&mut kernel, partition, 13), [((0, 15), Timing::Early, 3)]);
+    assert_eq!(panes_at(&mut kernel, partition, 40), [((0, 15), Timing::OnTime, 3)]);
+    push(&mut kernel, 7);
+    let late = ((0, 17), Timing::Late, 4);
+    assert_eq!(panes_at(&mut kernel, partition, 40), [late], "for the event");
+    assert_eq!(panes_at(&mut kernel, partition, 41), [late, late], "at 14, and at the end");
+    assert_eq!(panes_at(&mut kernel, partition, i64::MAX), []);
+}
+
+/// F4: an early pane that the longest length leaves outside its session does not keep others from coming.
+#[test]
+fn f4_an_early_pane_stays_inside_its_session() {
+    let windows = Windows::session(micros(10)).max_length(micros(15));
+    let config = Config::windows([windows.trigger(Trigger::on_time().early_every(micros(7)))]);
+    let mut kernel: Plain = config.build(Count).unwrap();
+    let partition = kernel.add_partition();
+    // Of [9, 19) at 16; of [0, 15) at 7.
+    for time in [9, 0] {
+        assert_eq!(kernel.push(partition, at(time), 0, 0).unwrap(), Admission::Accepted);
+    }
+    assert_eq!(panes_at(&mut kernel, partition, 7), [((0, 15), Timing::Early, 2)]);
+    assert_eq!(panes_at(&mut kernel, partition, 15), [((0, 15), Timing::OnTime, 2)]);
 }

@@ -1,10 +1,11 @@
-//! The laws of [`Aggregate`] and [`Invertible`] as checks, for your own tests.
+//! The laws of [`Aggregate`], [`Invertible`] and [`WindowGrid`] as checks, for your own tests.
 
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
 use super::{Aggregate, Invertible};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, Window};
+use crate::windows::WindowGrid;
 
 /// Checks the laws of an [`Aggregate`] over every run of three parts that `values` can be cut into: each
 /// grouping of the combinations must lower to the same output, and `add` must be `combine` of `lift`.
@@ -104,6 +105,59 @@ fn cuts(len: usize) -> impl Iterator<Item = (Run, Run, Run)> {
             (b + 1..len).flat_map(move |c| (c + 1..=len).map(move |d| ((a, b), (b, c), (c, d))))
         })
     })
+}
+
+/// Checks the laws of a [`WindowGrid`] at these instants, in any order, and at the edges of the windows that
+/// they lead to.
+///
+/// # Panics
+///
+/// When a law is broken, naming it and the instants that show it.
+pub fn check_grid(grid: &impl WindowGrid, times: impl IntoIterator<Item = Timestamp>) {
+    let mut times: Vec<Timestamp> = times.into_iter().collect();
+    times.sort_unstable();
+    let mut before: Option<(Timestamp, Option<Window>)> = None;
+    for time in times {
+        let window = grid.first_ending_after(time);
+        if let Some(window) = window {
+            check_window(grid, time, window);
+        }
+        if let Some((earlier, found)) = before {
+            check_order((earlier, found), (time, window));
+        }
+        before = Some((time, window));
+    }
+}
+
+fn check_window(grid: &impl WindowGrid, time: Timestamp, window: Window) {
+    assert!(window.end > time, "law 1: the first window ending after {time} is {window}, which does not");
+    assert!(window.start < window.end, "law 1: {window}, the first ending after {time}, is empty");
+    for same in [time, window.time()] {
+        let again = grid.first_ending_after(same);
+        assert_eq!(
+            again,
+            Some(window),
+            "laws 2 and 4: the first window ending after {time} is not that of {same}"
+        );
+    }
+    if let Some(next) = grid.first_ending_after(window.end) {
+        assert!(next.start >= window.start, "law 3: {next} ends after {window} and starts before it");
+    }
+}
+
+fn check_order(before: (Timestamp, Option<Window>), after: (Timestamp, Option<Window>)) {
+    match (before.1, after.1) {
+        (Some(first), Some(second)) => assert!(
+            first.end <= second.end && first.start <= second.start,
+            "laws 2 and 3: after {} comes {first}, but after {} comes {second}",
+            before.0,
+            after.0
+        ),
+        (None, Some(second)) => {
+            panic!("law 2: no window ends after {}, but {second} ends after {}", before.0, after.0)
+        }
+        (_, None) => {}
+    }
 }
 
 fn fold<V, A: Aggregate<V>>(aggregate: &A, lifted: &[A::Acc], (from, to): Run) -> A::Acc {

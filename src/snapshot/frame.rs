@@ -13,6 +13,8 @@ pub(super) enum Section {
     Progress = 2,
     Slice = 3,
     Firing = 4,
+    Keyed = 5,
+    Queue = 6,
     End = 0,
 }
 
@@ -23,12 +25,15 @@ impl Section {
             Self::Progress => "progress",
             Self::Slice => "slice",
             Self::Firing => "firing",
+            Self::Keyed => "keyed",
+            Self::Queue => "queue",
             Self::End => "end",
         }
     }
 
     fn of(tag: u8) -> Option<Self> {
-        [Self::Configuration, Self::Progress, Self::Slice, Self::Firing, Self::End]
+        use Section::{Configuration, End, Firing, Keyed, Progress, Queue, Slice};
+        [Configuration, Progress, Slice, Firing, Keyed, Queue, End]
             .into_iter()
             .find(|section| *section as u8 == tag)
     }

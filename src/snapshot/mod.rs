@@ -16,7 +16,9 @@
 //! tag 1  configuration   once: `Description`
 //! tag 2  progress        once: partitions, watermark, counters
 //! tag 3  slice           once for each slice, earliest first: ordinal, number of entries, entries
-//! tag 4  firing          once: the cursor, and late events not reached yet
+//! tag 4  firing          once where windows are made of slices: the cursor, and what late events have left
+//! tag 5  keyed           once for each other definition: its number, the windows of each key, panes set aside
+//! tag 6  queue           once: what events have caused and nobody has polled
 //! tag 0  end             once, empty; nothing follows
 //! ```
 //!
@@ -29,17 +31,23 @@ mod frame;
 mod read;
 mod write;
 
+use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::Aggregate;
 use crate::config::{LateFiring, Resume, Suspect};
 use crate::error::{RestoreError, RestoreErrorKind};
+use crate::keyed::State;
 use crate::operator::Windowing;
+use crate::output::Timing;
 use crate::slice::{Combine, Positions};
 use crate::stats::Counters;
 use crate::watermark::Saved;
+use crate::windows::{Accumulation, Assigner, Base, Definition};
 
 /// The newest version of the format, and the only one so far.
 const VERSION: u16 = 1;
@@ -47,35 +55,103 @@ const VERSION: u16 = 1;
 /// Everything that must be the same for a state to mean the same.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Description {
-    size: i64,
-    slide: i64,
-    anchor: i64,
-    allowed_lateness: i64,
+    definitions: Vec<DefinitionDescription>,
     bound: Option<i64>,
     idle_timeout: Option<i64>,
     hold: bool,
     skew: Option<(i64, bool)>,
-    once_per_drain: bool,
     ordered: bool,
     subtract_on_evict: bool,
     aggregate: String,
 }
 
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct DefinitionDescription {
+    windows: WindowsDescription,
+    allowed_lateness: i64,
+    once_per_drain: bool,
+    base: BaseDescription,
+    early_events: Option<u64>,
+    early_time: Option<i64>,
+    early_ticks: Option<i64>,
+    accumulation: AccumulationDescription,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum WindowsDescription {
+    Sliding { size: i64, slide: i64, offset: i64 },
+    Cumulative { step: i64, max: i64, offset: i64 },
+    Session { gap: i64, max_length: Option<i64> },
+    Global,
+    Own { name: String },
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum BaseDescription {
+    OnTime,
+    Count(u64),
+    Continuous(i64),
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum AccumulationDescription {
+    Accumulating,
+    Discarding,
+    Retracting,
+}
+
+impl DefinitionDescription {
+    fn of(definition: &Definition) -> Self {
+        let trigger = &definition.trigger;
+        Self {
+            windows: WindowsDescription::of(&definition.assigner),
+            allowed_lateness: definition.lateness.allowed,
+            once_per_drain: definition.late_firing == LateFiring::OncePerDrain,
+            base: match trigger.base {
+                Base::OnTime => BaseDescription::OnTime,
+                Base::Count(events) => BaseDescription::Count(events),
+                Base::Continuous(every) => BaseDescription::Continuous(every),
+            },
+            early_events: trigger.early_events,
+            early_time: trigger.early_time,
+            early_ticks: trigger.early_ticks,
+            accumulation: match definition.accumulation {
+                Accumulation::Accumulating => AccumulationDescription::Accumulating,
+                Accumulation::Discarding => AccumulationDescription::Discarding,
+                Accumulation::Retracting => AccumulationDescription::Retracting,
+            },
+        }
+    }
+}
+
+impl WindowsDescription {
+    fn of(assigner: &Assigner) -> Self {
+        match assigner {
+            Assigner::Periodic(grid) => {
+                let (size, slide, offset) = grid.shape();
+                Self::Sliding { size, slide, offset }
+            }
+            Assigner::Cumulative(grid) => {
+                let (step, max, offset) = grid.shape();
+                Self::Cumulative { step, max, offset }
+            }
+            Assigner::Session { gap, max_length } => Self::Session { gap: *gap, max_length: *max_length },
+            Assigner::Global => Self::Global,
+            Assigner::Own(own) => Self::Own { name: own.0.name() },
+        }
+    }
+}
+
 impl Description {
     fn of<K, V, A: Aggregate<V>>(windows: &Windowing<K, V, A>) -> Self {
         let settings = &windows.settings;
-        let (size, slide, anchor) = settings.grid.shape();
         Self {
-            size,
-            slide,
-            anchor,
-            allowed_lateness: settings.lateness.allowed,
+            definitions: settings.definitions.iter().map(DefinitionDescription::of).collect(),
             bound: settings.rules.bound,
             idle_timeout: settings.rules.idle_timeout,
             hold: settings.rules.resume == Resume::Hold,
             skew: settings.rules.skew.map(|(skew, suspect)| (skew, suspect == Suspect::Admit)),
-            once_per_drain: settings.late_firing == LateFiring::OncePerDrain,
-            ordered: windows.plan.order.is_some(),
+            ordered: windows.order.is_some(),
             subtract_on_evict: matches!(windows.firing.combine, Combine::SubtractOnEvict(_)),
             aggregate: windows.aggregate.name(),
         }
@@ -83,34 +159,43 @@ impl Description {
 
     /// An error that names the first difference, if there is one.
     fn check(&self, configured: &Self) -> Result<(), RestoreError> {
-        macro_rules! same {
-            ($($field:ident $what:literal)+) => {
-                $(if self.$field != configured.$field {
-                    return Err(RestoreErrorKind::Configuration {
-                        what: $what,
-                        snapshot: alloc::format!("{:?}", self.$field),
-                        configured: alloc::format!("{:?}", configured.$field),
-                    }
-                    .into());
-                })+
-            };
+        same("a number of definitions of", &self.definitions.len(), &configured.definitions.len())?;
+        for (taken, configured) in self.definitions.iter().zip(&configured.definitions) {
+            taken.check(configured)?;
         }
-        same! {
-            size "a window size in µs of"
-            slide "a window slide in µs of"
-            anchor "a window offset in µs of"
-            allowed_lateness "an allowed lateness in µs of"
-            bound "a bound of disorder in µs of"
-            idle_timeout "an idle timeout in µs of"
-            hold "the watermark held for partitions that resume:"
-            skew "an allowed skew into the future in µs, and suspects admitted:"
-            once_per_drain "late firing once per drain:"
-            ordered "ordered output:"
-            subtract_on_evict "subtract-on-evict:"
-            aggregate "the aggregate"
-        }
-        Ok(())
+        same("a bound of disorder in µs of", &self.bound, &configured.bound)?;
+        same("an idle timeout in µs of", &self.idle_timeout, &configured.idle_timeout)?;
+        same("the watermark held for partitions that resume:", &self.hold, &configured.hold)?;
+        same("an allowed skew into the future in µs, and suspects admitted:", &self.skew, &configured.skew)?;
+        same("ordered output:", &self.ordered, &configured.ordered)?;
+        same("subtract-on-evict:", &self.subtract_on_evict, &configured.subtract_on_evict)?;
+        same("the aggregate", &self.aggregate, &configured.aggregate)
     }
+}
+
+impl DefinitionDescription {
+    fn check(&self, configured: &Self) -> Result<(), RestoreError> {
+        same("the windows (in µs)", &self.windows, &configured.windows)?;
+        same("an allowed lateness in µs of", &self.allowed_lateness, &configured.allowed_lateness)?;
+        same("late firing once per drain:", &self.once_per_drain, &configured.once_per_drain)?;
+        same("the trigger", &self.base, &configured.base)?;
+        same("events between early panes:", &self.early_events, &configured.early_events)?;
+        same("µs between early panes:", &self.early_time, &configured.early_time)?;
+        same("µs of the clock between early panes:", &self.early_ticks, &configured.early_ticks)?;
+        same("panes that are", &self.accumulation, &configured.accumulation)
+    }
+}
+
+fn same<T: PartialEq + fmt::Debug>(
+    what: &'static str,
+    taken: &T,
+    configured: &T,
+) -> Result<(), RestoreError> {
+    if taken == configured {
+        return Ok(());
+    }
+    let (snapshot, configured) = (format!("{taken:?}"), format!("{configured:?}"));
+    Err(RestoreErrorKind::Configuration { what, snapshot, configured }.into())
 }
 
 /// The section 'progress'.
@@ -118,6 +203,25 @@ impl Description {
 struct ProgressSection {
     progress: Saved,
     counters: Counters,
+}
+
+/// The fixed part of a window of a key's own; its key, its partial and the panes that it replaced follow.
+#[derive(Serialize, Deserialize)]
+struct CellHeader {
+    start: i64,
+    end: i64,
+    last: i64,
+    reach: i64,
+    state: State,
+}
+
+/// The fixed part of a pane that nobody has polled; the same follows.
+#[derive(Serialize, Deserialize)]
+struct PaneHeader {
+    start: i64,
+    end: i64,
+    timing: Timing,
+    index: u32,
 }
 
 /// The fixed part of the section 'firing'; sequences follow it.

@@ -8,11 +8,14 @@ use core::marker::PhantomData;
 use serde::de::DeserializeOwned;
 
 use super::frame::{Reader, Section};
-use super::{Cursor, Description, ProgressSection};
+use super::{CellHeader, Cursor, Description, PaneHeader, ProgressSection};
 use crate::aggregate::Aggregate;
 use crate::error::{RestoreError, RestoreErrorKind};
-use crate::fire::{Deferred, Refire, Reissue};
+use crate::fire::{Refire, Reissue};
+use crate::grid::Grid;
+use crate::keyed::{Cell, Emission};
 use crate::operator::Windowing;
+use crate::queue::{Queued, What};
 use crate::slice::{Algebra, Positions};
 use crate::watermark::Progress;
 
@@ -42,18 +45,20 @@ where
         input.end()?;
         taken.check(&Description::of(&self))?;
         self.read_progress(reader.expect(Section::Progress)?)?;
-        loop {
-            match reader.section()? {
-                (Section::Slice, payload) => self.read_slice(payload)?,
-                (Section::Firing, payload) => break self.read_firing(payload)?,
-                (section, _) => {
-                    return Err(RestoreError::unreadable(
-                        section.name(),
-                        "another section should stand here",
-                    ));
-                }
-            }
+        let mut sections = reader.section()?;
+        while let (Section::Slice, payload) = sections {
+            self.read_slice(payload)?;
+            sections = reader.section()?;
         }
+        if self.plan.is_some() {
+            self.read_firing(expect(sections, Section::Firing)?)?;
+            sections = reader.section()?;
+        }
+        for place in 0..self.keyed.len() {
+            self.read_keyed(place, expect(sections, Section::Keyed)?)?;
+            sections = reader.section()?;
+        }
+        self.read_queue(expect(sections, Section::Queue)?)?;
         Input::new(reader.expect(Section::End)?, Section::End).end()?;
         reader.finish()?;
         self.resume_from_snapshot();
@@ -95,9 +100,13 @@ where
         input.end()
     }
 
+    fn grid(&self) -> Result<&Grid, &'static str> {
+        self.plan.as_ref().map(|plan| &plan.grid).ok_or("slices, where no windows are made of them")
+    }
+
     /// Whether a slice can be one that something is stored in.
     fn check_slice(&self, slice: i64) -> Result<(), &'static str> {
-        let grid = &self.settings.grid;
+        let grid = self.grid()?;
         let (first, beyond) = grid.admits();
         let start = grid.slice_start(slice);
         if start < first || start >= beyond || grid.slice_of(start) != slice {
@@ -114,6 +123,8 @@ where
         let cursor: Cursor = input.get()?;
         self.check_cursor(&cursor).map_err(|why| input.unreadable(why))?;
         self.firing.next = cursor.next;
+        let grid = *self.grid().map_err(|why| input.unreadable(why))?;
+        let bounds = |window| grid.window(window);
         let algebra = Algebra {
             aggregate: &self.aggregate,
             hashing: &self.hashing,
@@ -125,7 +136,7 @@ where
         match cursor.draining {
             Some(window) => self
                 .firing
-                .resume((window, self.settings.grid.window(window)), &remaining, &self.store, &algebra)
+                .resume((window, bounds(window)), &remaining, &self.store, &algebra)
                 .map_err(|why| input.unreadable(why))?,
             None if remaining.is_empty() => {}
             None => return Err(input.unreadable("keys to drain without a window")),
@@ -135,7 +146,7 @@ where
     }
 
     fn check_cursor(&self, cursor: &Cursor) -> Result<(), &'static str> {
-        let grid = &self.settings.grid;
+        let grid = self.grid()?;
         let Positions { first, turned, beyond } = cursor.positions;
         let slices = i128::from(beyond) - i128::from(first);
         if !(first <= turned && turned <= beyond) || slices > i128::from(grid.slices_per_window()) {
@@ -151,26 +162,13 @@ where
         }
     }
 
-    /// What late events have left: those not reached yet, and what is known of the panes they caused.
+    /// What late events have left: panes they still cause, and what is known of those they caused.
     fn read_late(&mut self, input: &mut Input<'_>) -> Result<(), RestoreError> {
-        let watermark = self.progress.settled();
-        let deferred: usize = input.get()?;
-        let mut last = i64::MIN;
-        for _ in 0..deferred {
-            let (at, slice, key, partial): (i64, i64, K, A::Acc) = input.get()?;
-            self.check_slice(slice).map_err(|why| input.unreadable(why))?;
-            if at < last || at > watermark {
-                return Err(input.unreadable("a late event's watermark is out of order"));
-            }
-            last = at;
-            let heap = self.aggregate.heap_bytes(&partial);
-            self.firing.defer(Deferred { at, slice, key, partial }, heap);
-        }
         let refire: Option<Refire<K>> = input.get()?;
         if let Some(refire) = &refire {
             self.check_slice(refire.slice).map_err(|why| input.unreadable(why))?;
-            let (first, last) =
-                (self.settings.grid.first_window(refire.slice), self.settings.grid.last_window(refire.slice));
+            let grid = self.grid().map_err(|why| input.unreadable(why))?;
+            let (first, last) = (grid.first_window(refire.slice), grid.last_window(refire.slice));
             if refire.next < refire.beyond && (refire.next < first || refire.beyond > last.saturating_add(1))
             {
                 return Err(input.unreadable("a late event fires windows that it is not in"));
@@ -200,6 +198,82 @@ where
             }
         }
         Ok(())
+    }
+}
+
+impl<K, V, A> Windowing<K, V, A>
+where
+    K: Hash + Eq + Clone + DeserializeOwned,
+    A: Aggregate<V>,
+    A::Acc: DeserializeOwned,
+{
+    fn read_keyed(&mut self, place: usize, payload: &[u8]) -> Result<(), RestoreError> {
+        let mut input = Input::new(payload, Section::Keyed);
+        let algebra = Algebra {
+            aggregate: &self.aggregate,
+            hashing: &self.hashing,
+            inverse: self.inverse,
+            value: PhantomData,
+        };
+        let (number, keyed) = &mut self.keyed[place];
+        if input.get::<u32>()? != *number {
+            return Err(input.unreadable("definitions are not in order"));
+        }
+        let (last_fired, cells): (Option<(i64, i64)>, usize) = input.get()?;
+        for _ in 0..cells {
+            let (header, key, partial): (CellHeader, K, Option<A::Acc>) = input.get()?;
+            let CellHeader { start, end, last, reach, state } = header;
+            let replaced = input.all()?;
+            let cell = Cell { key, start, end, last, reach, partial, replaced, state };
+            keyed.restore_cell(cell, &algebra).map_err(|why| input.unreadable(why))?;
+        }
+        let asides: usize = input.get()?;
+        for _ in 0..asides {
+            let (rank, key): ((i64, i64, i64), K) = input.get()?;
+            let pane = input.pane()?;
+            keyed.restore_aside(rank, key, pane, &algebra).map_err(|why| input.unreadable(why))?;
+        }
+        keyed.restore_last_fired(last_fired);
+        input.end()
+    }
+
+    fn read_queue(&mut self, payload: &[u8]) -> Result<(), RestoreError> {
+        let mut input = Input::new(payload, Section::Queue);
+        let watermark = self.progress.settled();
+        let entries: usize = input.get()?;
+        let mut last = i64::MIN;
+        for _ in 0..entries {
+            let (at, key): (i64, K) = input.get()?;
+            if at < last || at > watermark {
+                return Err(input.unreadable("a late event's watermark is out of order"));
+            }
+            last = at;
+            let (what, heap) = match input.get::<Option<u32>>()? {
+                None => {
+                    let (slice, partial): (i64, A::Acc) = input.get()?;
+                    self.check_slice(slice).map_err(|why| input.unreadable(why))?;
+                    let heap = self.aggregate.heap_bytes(&partial);
+                    (What::Event { slice, partial }, heap)
+                }
+                Some(definition) => {
+                    let pane = input.pane()?;
+                    if !self.keyed.iter().any(|(number, _)| *number == definition) {
+                        return Err(input.unreadable("a pane of a definition that has none of its kind"));
+                    }
+                    let heap = pane.heap_bytes(&self.algebra());
+                    (What::Pane { definition, pane }, heap)
+                }
+            };
+            self.queue.push(Queued { at, key, what }, heap);
+        }
+        input.end()
+    }
+}
+
+fn expect((found, payload): (Section, &[u8]), section: Section) -> Result<&[u8], RestoreError> {
+    match found == section {
+        true => Ok(payload),
+        false => Err(RestoreError::unreadable(found.name(), "another section should stand here")),
     }
 }
 
@@ -234,6 +308,12 @@ impl<'a> Input<'a> {
             }
         }
         Ok(values)
+    }
+
+    /// A pane that nobody has polled.
+    fn pane<T: DeserializeOwned>(&mut self) -> Result<Emission<T>, RestoreError> {
+        let (PaneHeader { start, end, timing, index }, partial) = self.get()?;
+        Ok(Emission { start, end, partial, timing, index, replaced: self.all()? })
     }
 
     fn unreadable(&self, why: &'static str) -> RestoreError {

@@ -6,10 +6,12 @@ use core::hash::Hash;
 use serde::Serialize;
 
 use super::frame::{Section, Writer};
-use super::{Cursor, Description, ProgressSection};
+use super::{CellHeader, Cursor, Description, PaneHeader, ProgressSection};
 use crate::aggregate::Aggregate;
 use crate::fire::Order;
+use crate::keyed::{Cell, Emission, Keyed};
 use crate::operator::Windowing;
+use crate::queue::{Queued, What};
 use crate::slice::Table;
 
 impl<K, V, A> Windowing<K, V, A>
@@ -34,9 +36,15 @@ where
         let progress = ProgressSection { progress: self.progress.save(), counters: self.counters };
         writer.section(Section::Progress, |bytes| put(&progress, bytes));
         for (slice, table) in self.store.iter() {
-            writer.section(Section::Slice, |bytes| put_entries(slice, table, self.plan.order, bytes));
+            writer.section(Section::Slice, |bytes| put_entries(slice, table, self.order, bytes));
         }
-        writer.section(Section::Firing, |bytes| self.put_firing(bytes));
+        if self.plan.is_some() {
+            writer.section(Section::Firing, |bytes| self.put_firing(bytes));
+        }
+        for (number, keyed) in &self.keyed {
+            writer.section(Section::Keyed, |bytes| put_keyed(keyed, self.order, put(number, bytes)));
+        }
+        writer.section(Section::Queue, |bytes| self.put_queue(bytes));
         writer.finish()
     }
 
@@ -49,14 +57,10 @@ where
         };
         let mut bytes = put(&cursor, bytes);
         bytes = put_all(&firing.remaining(&self.store, &self.hashing), bytes);
-        bytes = put(&firing.deferred.len(), bytes);
-        for late in &firing.deferred {
-            bytes = put(&(late.at, late.slice, &late.key, &late.partial), bytes);
-        }
         bytes = put(&firing.refire, bytes);
         bytes = put(&firing.reissues.len(), bytes);
         for (&window, reissues) in &firing.reissues {
-            bytes = put_entries(window, reissues, self.plan.order, bytes);
+            bytes = put_entries(window, reissues, self.order, bytes);
         }
         bytes = put(&firing.marked.len(), bytes);
         for (window, keys) in &firing.marked {
@@ -68,6 +72,47 @@ where
         }
         bytes
     }
+
+    fn put_queue(&self, bytes: Vec<u8>) -> Vec<u8> {
+        let mut bytes = put(&self.queue.iter().len(), bytes);
+        for Queued { at, key, what } in self.queue.iter() {
+            bytes = put(&(at, key), bytes);
+            bytes = match what {
+                What::Event { slice, partial } => put(&(None::<u32>, slice, partial), bytes),
+                What::Pane { definition, pane } => put_pane(pane, put(&Some(definition), bytes)),
+            };
+        }
+        bytes
+    }
+}
+
+fn put_keyed<K, T>(keyed: &Keyed<K, T>, order: Option<Order<K>>, bytes: Vec<u8>) -> Vec<u8>
+where
+    K: Serialize,
+    T: Serialize,
+{
+    let mut cells: Vec<&Cell<K, T>> = keyed.cells().collect();
+    if let Some(order) = order {
+        cells.sort_unstable_by(|a, b| {
+            order(&a.key, &b.key).then_with(|| (a.start, a.end).cmp(&(b.start, b.end)))
+        });
+    }
+    let mut bytes = put(&(keyed.last_fired(), cells.len()), bytes);
+    for Cell { key, start, end, last, reach, partial, replaced, state } in cells {
+        let header = CellHeader { start: *start, end: *end, last: *last, reach: *reach, state: *state };
+        bytes = put_all(replaced, put(&(header, key, partial), bytes));
+    }
+    bytes = put(&keyed.asides().count(), bytes);
+    for (rank, (key, pane)) in keyed.asides() {
+        bytes = put_pane(pane, put(&(rank, key), bytes));
+    }
+    bytes
+}
+
+fn put_pane<T: Serialize>(pane: &Emission<T>, bytes: Vec<u8>) -> Vec<u8> {
+    let Emission { start, end, partial, timing, index, replaced } = pane;
+    let header = PaneHeader { start: *start, end: *end, timing: *timing, index: *index };
+    put_all(replaced, put(&(header, partial), bytes))
 }
 
 fn put<T: Serialize + ?Sized>(value: &T, bytes: Vec<u8>) -> Vec<u8> {

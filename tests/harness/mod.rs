@@ -13,15 +13,16 @@ use std::fmt::Debug;
 
 use chrono::TimeDelta;
 use floodmark::{
-    Admission, Aggregate, Collect, Config, Count, Counters, First, Last, LateFiring, Max, Min, Pane,
-    Partition, Resume, Sum, Suspect, Timestamp, Timing, TopK, Watermark, Windowing,
+    Accumulation, Admission, Aggregate, Collect, Config, Count, Counters, First, Last, LateFiring, Max, Min,
+    Pane, Partition, Resume, Sum, Suspect, Timestamp, Timing, TopK, Trigger, Watermark, WindowGrid,
+    Windowing, Windows,
 };
 use floodmark_oracle as oracle;
 use oracle::{Case, Model, Outcome, Step};
 use serde::{Serialize, de::DeserializeOwned};
 
-/// An event's place in the stream and what it says.
-pub type Value = (u64, i64);
+/// An event's place in the stream, what it says, and the gap after it.
+pub type Value = (u64, i64, Option<i64>);
 
 /// How the kernel is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,17 +75,42 @@ pub fn cases(by_default: u32) -> u32 {
 
 /// Runs a case in all modes, or says which went wrong and how.
 pub fn run(case: &Case) -> Result<(), String> {
-    MODES.iter().try_for_each(|mode| {
-        run_in(case, *mode).map_err(|why| format!("{why}\nin {mode:?}\nof {}", case.to_json()))
+    run_in(case, MODES)
+}
+
+/// Runs a case in these modes.
+pub fn run_in(case: &Case, modes: &[Mode]) -> Result<(), String> {
+    let told = Told::of(case);
+    modes.iter().try_for_each(|mode| {
+        run_one(case, &told, *mode).map_err(|why| format!("{why}\nin {mode:?}\nof {}", case.to_json()))
     })
 }
 
+/// What the model tells of a case: of each step, and the counters after it.
+pub struct Told(Vec<(Outcome, oracle::Counters)>);
+
+impl Told {
+    fn of(case: &Case) -> Self {
+        let mut model = Model::new(case.config.clone());
+        let per_drain = case.config.fires_once_per_drain();
+        let step = |step| {
+            let mut outcome = model.step(step);
+            if per_drain {
+                outcome.panes = model.drain();
+            }
+            model.assert_invariants();
+            (outcome, model.counters())
+        };
+        Self(case.steps.iter().map(step).collect())
+    }
+}
+
 /// Runs a case in one mode.
-pub fn run_in(case: &Case, mode: Mode) -> Result<(), String> {
+fn run_one(case: &Case, told: &Told, mode: Mode) -> Result<(), String> {
     if mode.subtract {
         let aggregate = (Count, Sum::of(value as fn(&Value) -> i64));
         let kernel = build(&case.config, aggregate, mode)?;
-        return Run::new(case, mode, kernel, aggregate, Windowing::subtract_on_evict, |pane| {
+        return Run::new(case, told, mode, kernel, aggregate, Windowing::subtract_on_evict, |pane| {
             (pane.count(), pane.sum())
         })
         .go();
@@ -103,6 +129,7 @@ pub fn run_in(case: &Case, mode: Mode) -> Result<(), String> {
     let kernel = build(&case.config, aggregate, mode)?;
     Run::new(
         case,
+        told,
         mode,
         kernel,
         aggregate,
@@ -131,24 +158,10 @@ fn value(value: &Value) -> i64 {
     value.1
 }
 
-/// The configuration of a case, in the kernel's words, if the kernel has them yet.
-pub fn config(config: &oracle::Config) -> Result<Config, String> {
+/// The configuration of a case, in the kernel's words.
+pub fn config(config: &oracle::Config) -> Config {
     let micros = TimeDelta::microseconds;
-    let [windows] = &config.windows[..] else {
-        return Err("the kernel has one definition of windows".to_string());
-    };
-    let oracle::Kind::Sliding { size, slide, offset } = windows.kind else {
-        return Err(format!("the kernel has no {:?}", windows.kind));
-    };
-    if windows.trigger != oracle::Trigger::default()
-        || windows.accumulation != oracle::Accumulation::Accumulating
-    {
-        return Err(format!("the kernel has no {:?} and {:?}", windows.trigger, windows.accumulation));
-    }
-    let mut built = Config::sliding(micros(size), micros(slide))
-        .offset(micros(offset))
-        .allowed_lateness(micros(windows.lateness))
-        .seed(7);
+    let mut built = Config::windows(config.windows.iter().map(windows)).seed(7);
     if let oracle::Generator::Bounded { bound } = config.generator {
         built = built.max_disorder(micros(bound));
     }
@@ -162,34 +175,96 @@ pub fn config(config: &oracle::Config) -> Result<Config, String> {
         };
         built = built.max_future_skew(micros(guard.skew), suspect);
     }
-    built = built.resume(match config.resume {
+    built.resume(match config.resume {
         oracle::Resume::Exclude => Resume::Exclude,
         oracle::Resume::Hold => Resume::Hold,
-    });
-    Ok(built.late_firing(match windows.late_firing {
-        oracle::LateFiring::EachEvent => LateFiring::EachEvent,
-        oracle::LateFiring::OncePerDrain => LateFiring::OncePerDrain,
-    }))
+    })
+}
+
+fn windows(windows: &oracle::Windows) -> Windows {
+    let micros = TimeDelta::microseconds;
+    let built = match &windows.kind {
+        oracle::Kind::Sliding { size, slide, offset } => {
+            Windows::sliding(micros(*size), micros(*slide)).offset(micros(*offset))
+        }
+        oracle::Kind::Cumulative { step, max, offset } => {
+            Windows::cumulative(micros(*step), micros(*max)).offset(micros(*offset))
+        }
+        oracle::Kind::Session { gap, max_length } => {
+            let session = Windows::session(micros(*gap));
+            max_length.map_or(session.clone(), |length| session.max_length(micros(length)))
+        }
+        oracle::Kind::Global => Windows::global(),
+        oracle::Kind::Edges { edges } => Windows::own(Edges(edges.clone())),
+    };
+    built
+        .allowed_lateness(micros(windows.lateness))
+        .late_firing(match windows.late_firing {
+            oracle::LateFiring::EachEvent => LateFiring::EachEvent,
+            oracle::LateFiring::OncePerDrain => LateFiring::OncePerDrain,
+        })
+        .trigger(trigger(&windows.trigger))
+        .accumulation(match windows.accumulation {
+            oracle::Accumulation::Accumulating => Accumulation::Accumulating,
+            oracle::Accumulation::Discarding => Accumulation::Discarding,
+            oracle::Accumulation::Retracting => Accumulation::Retracting,
+        })
+}
+
+fn trigger(trigger: &oracle::Trigger) -> Trigger {
+    let micros = TimeDelta::microseconds;
+    let mut built = match trigger.base {
+        oracle::Base::OnTime => Trigger::on_time(),
+        oracle::Base::Count { n } => Trigger::count(n as u64),
+        oracle::Base::Continuous { every } => Trigger::continuous_event_time(micros(every)),
+    };
+    if let Some(events) = trigger.early_events {
+        built = built.early_every_events(events as u64);
+    }
+    if let Some(every) = trigger.early_time {
+        built = built.early_every(micros(every));
+    }
+    if let Some(every) = trigger.early_ticks {
+        built = built.early_every_ticks(micros(every));
+    }
+    built
+}
+
+/// The windows between edges.
+#[derive(Debug)]
+struct Edges(Vec<i64>);
+
+impl WindowGrid for Edges {
+    fn first_ending_after(&self, time: Timestamp) -> Option<floodmark::Window> {
+        let pair = self.0.windows(2).find(|pair| pair[1] > time.as_micros())?;
+        Some(floodmark::Window::new(Timestamp::from_micros(pair[0]), Timestamp::from_micros(pair[1])))
+    }
+
+    fn name(&self) -> String {
+        format!("{:?}", self.0)
+    }
 }
 
 fn build<A>(case: &oracle::Config, aggregate: A, mode: Mode) -> Result<Windowing<u32, Value, A>, String>
 where
     A: Aggregate<Value>,
 {
-    let built: Windowing<u32, Value, A> =
-        config(case)?.build(aggregate).map_err(|error| error.to_string())?;
+    let built: Windowing<u32, Value, A> = config(case).build(aggregate).map_err(|error| error.to_string())?;
+    let built = built.gap_by(|value| value.2.map(TimeDelta::microseconds));
     Ok(if mode.ordered { built.ordered() } else { built })
 }
 
 /// A pane as both sides can say it.
 #[derive(Clone, Debug, PartialEq)]
 struct Row<T> {
+    definition: usize,
     start: i64,
     end: i64,
-    late: bool,
+    timing: Timing,
     index: u32,
     key: u32,
     value: T,
+    retracts: Vec<(i64, i64, T)>,
 }
 
 struct Run<'a, A: Aggregate<Value>, E, S> {
@@ -199,7 +274,7 @@ struct Run<'a, A: Aggregate<Value>, E, S> {
     aggregate: A,
     set_up: S,
     expected: E,
-    model: Model,
+    told: &'a Told,
     partitions: Vec<Partition>,
     seq: u64,
     /// What has come out and what should have, where they are compared at the end.
@@ -217,13 +292,13 @@ where
 {
     fn new(
         case: &'a Case,
+        told: &'a Told,
         mode: Mode,
         kernel: Windowing<u32, Value, A>,
         aggregate: A,
         set_up: S,
         expected: E,
     ) -> Self {
-        let model = Model::new(case.config.clone());
         let kernel = set_up(kernel);
         let (got, due) = (Vec::new(), Vec::new());
         Self {
@@ -233,7 +308,7 @@ where
             aggregate,
             set_up,
             expected,
-            model,
+            told,
             partitions: Vec::new(),
             seq: 0,
             got,
@@ -245,13 +320,10 @@ where
         // Late firing once per drain depends on the drains by definition: both sides drain together.
         let per_drain = self.case.config.fires_once_per_drain();
         let poll = if per_drain { Poll::Always } else { self.mode.poll };
-        for (number, step) in self.case.steps.iter().enumerate() {
-            let mut outcome = self.model.step(step);
-            if per_drain {
-                outcome.panes = self.model.drain();
-            }
-            self.step(step, &outcome, poll).map_err(|why| format!("step {number} {step:?}: {why}"))?;
-            self.model.assert_invariants();
+        for (number, (step, (outcome, counters))) in self.case.steps.iter().zip(&self.told.0).enumerate() {
+            self.step(step, outcome, poll)
+                .and_then(|()| if poll == Poll::Always { self.compare_counters(counters) } else { Ok(()) })
+                .map_err(|why| format!("step {number} {step:?}: {why}"))?;
             let every = self.mode.restore_every;
             if self.mode.snapshot {
                 self.kernel.snapshot();
@@ -267,17 +339,30 @@ where
 
     fn step(&mut self, step: &Step, outcome: &Outcome, poll: Poll) -> Result<(), String> {
         match self.take(step) {
-            Answer::Event(verdict) => equal("verdict", &Some(verdict), &outcome.verdict)?,
+            Answer::Event(verdict) => {
+                equal("verdict", &Some(verdict), &outcome.verdict.clone().map(in_short))?;
+            }
             Answer::Control(error) => equal("error", &error, &outcome.error)?,
         }
         equal("watermark", &self.kernel.watermark().as_micros(), &outcome.watermark)?;
         let expected = outcome.panes.iter().map(|pane| Row {
+            definition: pane.definition,
             start: pane.start,
             end: pane.end,
-            late: pane.timing == oracle::Timing::Late,
+            timing: match pane.timing {
+                oracle::Timing::Early => Timing::Early,
+                oracle::Timing::OnTime => Timing::OnTime,
+                oracle::Timing::Late => Timing::Late,
+            },
             index: pane.index,
             key: pane.key,
             value: (self.expected)(pane),
+            retracts: (pane.retracts.iter())
+                .map(|(start, end, events)| {
+                    let old = oracle::Pane { events: events.clone(), ..pane.clone() };
+                    (*start, *end, (self.expected)(&old))
+                })
+                .collect(),
         });
         self.due.extend(expected);
         match poll {
@@ -290,7 +375,6 @@ where
                     &self.kernel.output_watermark().as_micros(),
                     &outcome.output_watermark,
                 )?;
-                self.compare_counters()?;
             }
         }
         let undrained = self.due.get(self.got.len()).map_or(i64::MAX, |row| row.end - 1);
@@ -311,9 +395,9 @@ where
         let kernel = &mut self.kernel;
         let at = Timestamp::from_micros;
         let answer = match *step {
-            Step::Event { p, time, key, value, gap: _ } => {
+            Step::Event { p, time, key, value, gap } => {
                 self.seq += 1;
-                let (p, event) = (known(p, &self.partitions), (self.seq - 1, value));
+                let (p, event) = (known(p, &self.partitions), (self.seq - 1, value, gap));
                 return Answer::Event(verdict(kernel.push(p, at(time), key, event), (key, event)));
             }
             Step::Add => {
@@ -372,8 +456,7 @@ where
         }
     }
 
-    fn compare_counters(&self) -> Result<(), String> {
-        let expected = self.model.counters();
+    fn compare_counters(&self, expected: &oracle::Counters) -> Result<(), String> {
         let got = self.kernel.counters();
         let list = |c: Counters| {
             (
@@ -404,9 +487,12 @@ where
 
     /// At the end of input nothing is left (E2), and the output has ended too.
     fn compare_end(&mut self) -> Result<(), String> {
-        self.compare_counters()?;
+        if let Some((_, counters)) = self.told.0.last() {
+            self.compare_counters(counters)?;
+        }
         if self.kernel.watermark() == Watermark::MAX {
             equal("slices left at the end", &self.kernel.live_slices(), &0)?;
+            equal("windows left at the end", &self.kernel.live_windows(), &0)?;
             equal("output watermark at the end", &self.kernel.output_watermark(), &Watermark::MAX)?;
         }
         Ok(())
@@ -418,15 +504,28 @@ enum Answer {
     Control(bool),
 }
 
+/// The windows missed as the kernel tells them: the first, the last, and how many.
+fn in_short(verdict: oracle::Verdict) -> oracle::Verdict {
+    let short = |missed: Vec<(i64, i64)>| {
+        let (first, last) = (missed.first().copied(), missed.last().copied());
+        first.into_iter().chain(last).chain([(missed.len() as i64, 0)]).collect()
+    };
+    match verdict {
+        oracle::Verdict::PartlyLate { missed } => oracle::Verdict::PartlyLate { missed: short(missed) },
+        oracle::Verdict::Late { watermark, late_by, missed } => {
+            oracle::Verdict::Late { watermark, late_by, missed: short(missed) }
+        }
+        other => other,
+    }
+}
+
 fn verdict(
     answer: Result<Admission<u32, Value>, floodmark::Rejected<u32, Value>>,
     offered: (u32, Value),
 ) -> oracle::Verdict {
     let windows = |missed: &floodmark::Missed| {
-        let (first, last) = (missed.first.start.as_micros(), missed.last.start.as_micros());
-        let step = (last - first).checked_div(missed.count as i64 - 1).unwrap_or(0);
-        let size = missed.first.end.as_micros() - first;
-        (0..missed.count as i64).map(|i| (first + i * step, first + i * step + size)).collect()
+        let bounds = |window: floodmark::Window| (window.start.as_micros(), window.end.as_micros());
+        vec![bounds(missed.first), bounds(missed.last), (missed.count as i64, 0)]
     };
     match answer {
         Ok(Admission::Accepted) => oracle::Verdict::Accepted,
@@ -451,6 +550,8 @@ fn verdict(
                 oracle::Reason::UnknownPartition
             } else if rejected.is_out_of_range() {
                 oracle::Reason::OutOfRange
+            } else if rejected.is_invalid_gap() {
+                oracle::Reason::BadGap
             } else {
                 assert!(rejected.is_future_skew(), "{rejected}");
                 oracle::Reason::Skew
@@ -460,21 +561,31 @@ fn verdict(
 }
 
 fn row<T: Clone>(pane: &Pane<'_, u32, T>) -> Row<T> {
+    let bounds = |window: floodmark::Window| (window.start.as_micros(), window.end.as_micros());
+    let (start, end) = bounds(pane.window);
+    let retracted = |old: &floodmark::Retracted<T>| {
+        let (start, end) = bounds(old.window);
+        (start, end, old.value.clone())
+    };
     Row {
-        start: pane.window.start.as_micros(),
-        end: pane.window.end.as_micros(),
-        late: pane.timing == Timing::Late,
+        definition: pane.definition as usize,
+        start,
+        end,
+        timing: pane.timing,
         index: pane.index,
         key: *pane.key,
         value: pane.value.clone(),
+        retracts: pane.retracts.iter().map(retracted).collect(),
     }
 }
 
-/// Sorts each firing's panes by key: what one window fires on time or, where late panes are fired
-/// `per_drain`, what it fires late in one drain. Late panes of single events are in the events' order.
+/// Sorts each firing's panes by key, each key's in their order: what the watermark makes one window fire or,
+/// where late panes are fired `per_drain`, what it fires late in one drain. Late panes of single events are in
+/// the events' order.
 fn sort_within_firings<T>(rows: &mut [Row<T>], per_drain: bool) {
-    let firing = |row: &Row<T>| (row.end, row.start, row.late);
-    for run in rows.chunk_by_mut(|a, b| firing(a) == firing(b) && (per_drain || !a.late)) {
+    let firing = |row: &Row<T>| (row.end, row.start, row.definition, row.timing == Timing::Late);
+    let any_order = |row: &Row<T>| per_drain || row.timing != Timing::Late;
+    for run in rows.chunk_by_mut(|a, b| firing(a) == firing(b) && any_order(a)) {
         run.sort_by_key(|row| row.key);
     }
 }

@@ -7,6 +7,7 @@ pub(crate) const CONFIGURATION: u8 = 1;
 pub(crate) const PROGRESS: u8 = 2;
 pub(crate) const SLICE: u8 = 3;
 pub(crate) const FIRING: u8 = 4;
+pub(crate) const QUEUE: u8 = 6;
 pub(crate) const END: u8 = 0;
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,12 +3,11 @@
 //!
 //! An input is: the number of a world (with the highest bit set, everything after it is taken as a whole
 //! snapshot as it is), the length of a script and the script (what is called after a restore that
-//! succeeded), and payloads, each with its length before it as a little-endian u16 (the last one takes what
-//! is there). The first payload is the section 'progress', the last 'firing', those between are slices; the
-//! configuration is the world's own.
+//! succeeded), and sections, each with its tag and the length of its payload, a little-endian u16, before it
+//! (the last one takes what is there). The configuration and the end are the world's own.
 
 use super::allocation::measure;
-use super::frame::{CONFIGURATION, END, FIRING, Frame, PROGRESS, SLICE, Section};
+use super::frame::{CONFIGURATION, END, Frame, Section};
 use super::worlds::{World, in_world, run_on};
 
 /// Bytes that restoring may take at its worst: a small multiple of those it reads, and what a few empty
@@ -65,21 +64,11 @@ fn complete<W: World>(input: &[u8]) -> (&[u8], Vec<u8>) {
     let (script, mut rest) = rest.split_at(usize::from(script).min(rest.len()));
     let mut frame = Frame::parse(&W::fresh().snapshot()).expect("a snapshot is sound");
     frame.sections.retain(|section| section.tag == CONFIGURATION);
-    let mut payloads = Vec::new();
-    while let Some((length, after)) = rest.split_first_chunk() {
+    while let Some(([tag, length @ ..], after)) = rest.split_first_chunk::<3>() {
         let (payload, after) = after.split_at(usize::from(u16::from_le_bytes(*length)).min(after.len()));
-        payloads.push(payload.to_vec());
+        frame.sections.push(Section { tag: *tag, payload: payload.to_vec() });
         rest = after;
     }
-    let last = payloads.len().saturating_sub(1);
-    frame.sections.extend(payloads.into_iter().enumerate().map(|(place, payload)| {
-        let tag = match place {
-            0 => PROGRESS,
-            place if place == last => FIRING,
-            _ => SLICE,
-        };
-        Section { tag, payload }
-    }));
     frame.sections.push(Section { tag: END, payload: Vec::new() });
     (script, frame.to_bytes())
 }
@@ -90,6 +79,7 @@ pub(crate) fn input_of(world: u8, script: &[u8], snapshot: &[u8]) -> Vec<u8> {
     input.extend_from_slice(script);
     for Section { tag, payload } in Frame::parse(snapshot).expect("a snapshot is sound").sections {
         if tag != CONFIGURATION && tag != END {
+            input.push(tag);
             input.extend_from_slice(&(payload.len() as u16).to_le_bytes());
             input.extend_from_slice(&payload);
         }

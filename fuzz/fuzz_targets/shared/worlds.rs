@@ -5,8 +5,9 @@ use std::hash::Hash;
 
 use chrono::TimeDelta;
 use floodmark::{
-    Admission, Aggregate, Collect, Config, Count, First, Last, LateFiring, Max, Mean, Min, Partition,
-    Rejected, Resume, Sum, Suspect, Timestamp, TopK, Variance, Watermark, Windowing,
+    Accumulation, Admission, Aggregate, Collect, Config, Count, First, Last, LateFiring, Max, Mean, Min,
+    Partition, Rejected, Resume, Sum, Suspect, Timestamp, TopK, Trigger, Variance, Watermark, Windowing,
+    Windows,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -152,22 +153,80 @@ impl World for Guarded {
     }
 }
 
+/// Sessions of at most some length, which withdraw what they said before.
+pub(crate) struct Sessions;
+
+impl World for Sessions {
+    const NAME: &'static str = "sessions";
+    type Key = String;
+    type Aggregate = (Count, Collect<Of<i64>, i64>);
+
+    fn fresh() -> Kernel<Self> {
+        Config::windows([Windows::session(micros(3)).max_length(micros(12)).allowed_lateness(micros(6))])
+            .accumulation(Accumulation::Retracting)
+            .trigger(Trigger::on_time().early_every_events(2))
+            .max_disorder(micros(3))
+            .seed(6)
+            .build((Count, Collect::of(itself as Of<i64>)))
+            .unwrap()
+            .gap_by(|value| (value % 2 == 0).then(|| micros(value.rem_euclid(5) + 1)))
+            .ordered()
+    }
+
+    fn key(number: u8) -> String {
+        ["attic", "hall", "", "a longer name: Überflutungsmarke"][usize::from(number % 4)].to_string()
+    }
+}
+
+/// Several definitions of windows at once, with every trigger and accumulation.
+pub(crate) struct Several;
+
+impl World for Several {
+    const NAME: &'static str = "several";
+    type Key = u64;
+    type Aggregate = (Sum<Of<i64>, i64>, TopK<Of<i64>, i64>);
+
+    fn fresh() -> Kernel<Self> {
+        let early = Trigger::on_time().early_every(micros(3)).early_every_ticks(micros(2));
+        Config::windows([
+            Windows::cumulative(micros(2), micros(6))
+                .trigger(early)
+                .allowed_lateness(micros(5))
+                .accumulation(Accumulation::Discarding),
+            Windows::sliding(micros(4), micros(2)).allowed_lateness(micros(6)),
+            Windows::session(micros(2)).allowed_lateness(micros(8)).late_firing(LateFiring::OncePerDrain),
+            Windows::tumbling(micros(7)).trigger(Trigger::continuous_event_time(micros(2))),
+            Windows::count(3),
+        ])
+        .seed(7)
+        .build((Sum::of(itself as Of<i64>), TopK::of(2, itself as Of<i64>)))
+        .unwrap()
+        .ordered()
+    }
+
+    fn key(number: u8) -> u64 {
+        [0, 1, 300, u64::MAX][usize::from(number % 4)]
+    }
+}
+
 /// Calls `$then::<W>($arguments)` with the world of that number.
 macro_rules! in_world {
     ($number:expr, $then:ident($($argument:expr),*)) => {
-        match $number % 5 {
+        match $number % 7 {
             0 => $then::<$crate::shared::worlds::Overlapping>($($argument),*),
             1 => $then::<$crate::shared::worlds::OncePerDrain>($($argument),*),
             2 => $then::<$crate::shared::worlds::Subtracting>($($argument),*),
             3 => $then::<$crate::shared::worlds::Unkeyed>($($argument),*),
-            _ => $then::<$crate::shared::worlds::Guarded>($($argument),*),
+            4 => $then::<$crate::shared::worlds::Guarded>($($argument),*),
+            5 => $then::<$crate::shared::worlds::Sessions>($($argument),*),
+            _ => $then::<$crate::shared::worlds::Several>($($argument),*),
         }
     };
 }
 pub(crate) use in_world;
 
 /// How many worlds there are.
-pub(crate) const WORLDS: u8 = 5;
+pub(crate) const WORLDS: u8 = 7;
 
 /// Short for pushing an event whose fate does not matter.
 pub(crate) fn push<W: World>(

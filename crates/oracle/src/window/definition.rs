@@ -51,7 +51,7 @@ impl Definition {
     pub(super) fn fits(&self, time: i64, gap: Option<i64>) -> bool {
         match &self.grid {
             Some(grid) => grid.windows_of(time).is_some(),
-            None => time < i64::MAX && time.checked_add(self.gap(gap)).is_some(),
+            None => time < i64::MAX && time.checked_add(self.gap(gap).max(1)).is_some(),
         }
     }
 

@@ -4,11 +4,13 @@ use serde::Deserialize;
 
 use super::super::flink::Translation;
 use super::super::report::{Outcome, difference};
-use super::Step;
-use super::setup::Supported;
+use super::setup::Setup;
+use super::shapes::{self, Loss};
+use super::{Element, Step};
 
 const GAP: &str = "gap element is unassigned (A1)";
 const WRAP: &str = "arithmetic does not wrap (T2)";
+const LOSS: &str = "a session keeps what it has collected (finding 1)";
 
 /// A record of a vector's output.
 #[derive(Deserialize)]
@@ -16,16 +18,16 @@ pub(super) enum Record {
     #[serde(rename = "fire")]
     Fire(Fire),
     #[serde(rename = "late")]
-    Late(i64, i64, i64),
+    Late(Element),
     #[serde(rename = "w")]
     Watermark(i64),
     #[serde(rename = "error")]
     Error(String),
 }
 
-/// Key, start, end, value.
+/// Key, start, end, value. Global windows have no bounds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-pub(super) struct Fire(pub(super) i64, pub(super) i64, pub(super) i64, pub(super) Fired);
+pub(super) struct Fire(pub(super) i64, pub(super) Option<i64>, pub(super) Option<i64>, pub(super) Fired);
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(untagged)]
@@ -48,7 +50,7 @@ pub(super) struct Answer {
 #[derive(Debug)]
 pub(super) enum Given {
     Nothing,
-    Late(i64, i64, i64),
+    Late(Element),
     Unassigned,
     Rejected(String),
 }
@@ -58,13 +60,13 @@ pub(super) enum Given {
 struct Effect {
     /// Sorted: as a multiset.
     fires: Vec<Fire>,
-    late: Vec<(i64, i64, i64)>,
+    late: Vec<Element>,
     watermarks: Vec<i64>,
     error: Option<String>,
 }
 
 pub(super) fn judge(
-    setup: &Supported,
+    setup: &Setup,
     input: &[Step],
     output: Vec<Vec<Record>>,
     mut ours: Vec<Answer>,
@@ -77,27 +79,46 @@ pub(super) fn judge(
         rules.push(GAP);
     }
     let rejection = ours.iter().find_map(|answer| answer.rejection());
-    let (recorded, ours) = (translate(output), ours.into_iter().map(Answer::effect).collect::<Vec<_>>());
+    let ours: Vec<Effect> = ours.into_iter().map(|answer| answer.effect(setup)).collect();
+    let recorded = translate(setup, output);
     if let Some(why) = difference(&recorded, &ours).or(rejection) {
-        if !input.iter().any(|step| step.wraps(setup)) {
-            return Outcome::Failed(why);
+        match explain(setup, input, recorded, ours) {
+            Some(rule) => rules.push(rule),
+            None => return Outcome::Failed(why),
         }
-        rules.push(WRAP);
     }
     if rules.is_empty() { Outcome::Passed } else { Outcome::Deviation(rules) }
 }
 
+/// The rule by which the two differ.
+fn explain(
+    setup: &Setup,
+    input: &[Step],
+    mut recorded: Vec<Effect>,
+    mut ours: Vec<Effect>,
+) -> Option<&'static str> {
+    if input.iter().any(|step| step.wraps(setup)) {
+        return Some(WRAP);
+    }
+    // Nothing may differ but what the sessions concerned hold from there on.
+    for loss in shapes::losses(setup, input) {
+        let after = recorded[loss.step..].iter_mut().chain(&mut ours[loss.step..]);
+        after.for_each(|effect| effect.forget(&loss));
+    }
+    (recorded == ours).then_some(LOSS)
+}
+
 /// What is wrong with an answer whatever was recorded.
-fn check(setup: &Supported, at: usize, step: &Step, answer: &Answer) -> Option<String> {
+fn check(setup: &Setup, at: usize, step: &Step, answer: &Answer) -> Option<String> {
     match *step {
-        Step::Element(_, time, _) => {
+        Step::Element(Element(_, time, ..)) => {
             let unassigned = matches!(answer.given, Given::Unassigned);
             let contradiction = unassigned != setup.is_gap(time) && answer.rejection().is_none();
             contradiction.then(|| format!("step {at}: {time} is in no window, or unassigned, but not both"))
         }
         Step::Watermark(_) => {
             let ordered = answer.fires.is_sorted_by_key(|Fire(_, _, end, _)| end);
-            (!ordered)
+            (setup.fires_at_ends() && !ordered)
                 .then(|| format!("step {at}: fires are not in the order of window ends: {:?}", answer.fires))
         }
     }
@@ -105,16 +126,16 @@ fn check(setup: &Supported, at: usize, step: &Step, answer: &Answer) -> Option<S
 
 /// Retells of gap elements what Flink's rule says: nothing, or that they are late (finding 7). Whether it says
 /// so of any.
-fn retell_gaps(setup: &Supported, input: &[Step], ours: &mut [Answer]) -> bool {
+fn retell_gaps(setup: &Setup, input: &[Step], ours: &mut [Answer]) -> bool {
     let mut any = false;
     let mut watermark = i64::MIN;
     for (step, answer) in input.iter().zip(ours) {
         match *step {
             Step::Watermark(w) => watermark = watermark.max(w),
-            Step::Element(key, time, value) => {
+            Step::Element(element @ Element(_, time, ..)) => {
                 let unassigned = matches!(answer.given, Given::Unassigned);
                 if unassigned && setup.flink_calls_gap_late(time, watermark) {
-                    answer.given = Given::Late(key, time, value);
+                    answer.given = Given::Late(element);
                     any = true;
                 }
             }
@@ -123,32 +144,37 @@ fn retell_gaps(setup: &Supported, input: &[Step], ours: &mut [Answer]) -> bool {
     any
 }
 
-fn translate(output: Vec<Vec<Record>>) -> Vec<Effect> {
+fn translate(setup: &Setup, output: Vec<Vec<Record>>) -> Vec<Effect> {
     let mut translation = Translation::new();
     let mut translate = |records: Vec<Record>| {
         let mut effect = Effect::default();
         for record in records {
             match record {
                 Record::Fire(fire) => effect.fires.push(fire),
-                Record::Late(key, time, value) => effect.late.push((key, time, value)),
+                Record::Late(element) => effect.late.push(element),
                 Record::Watermark(f) => effect.watermarks.extend(translation.next(f)),
                 Record::Error(error) => effect.error = Some(error),
             }
         }
-        effect.fires.sort();
+        effect.normalise(setup);
         effect
     };
     output.into_iter().map(&mut translate).collect()
 }
 
 impl Answer {
-    fn effect(mut self) -> Effect {
-        self.fires.sort();
+    fn effect(self, setup: &Setup) -> Effect {
         let late = match self.given {
-            Given::Late(key, time, value) => vec![(key, time, value)],
+            Given::Late(element) => vec![element],
             Given::Nothing | Given::Unassigned | Given::Rejected(_) => Vec::new(),
         };
-        Effect { fires: self.fires, late, watermarks: self.watermark.into_iter().collect(), error: None }
+        let watermarks = self.watermark.into_iter().collect();
+        let mut effect = Effect { fires: self.fires, late, watermarks, error: None };
+        if setup.is_global() {
+            effect.fires.iter_mut().for_each(Fire::unbind);
+        }
+        effect.normalise(setup);
+        effect
     }
 
     fn rejection(&self) -> Option<String> {
@@ -159,8 +185,41 @@ impl Answer {
     }
 }
 
+impl Effect {
+    /// Leaves out what order does not mean anything.
+    fn normalise(&mut self, setup: &Setup) {
+        for Fire(.., value) in &mut self.fires {
+            if let Fired::List(values) = value
+                && !setup.orders_lists()
+            {
+                values.sort();
+            }
+        }
+        self.fires.sort();
+    }
+
+    /// Leaves out what the session that has lost something holds.
+    fn forget(&mut self, loss: &Loss) {
+        for Fire(key, start, end, value) in &mut self.fires {
+            if *key == loss.key && *start <= Some(loss.start) && *end >= Some(loss.end) {
+                *value = Fired::List(Vec::new());
+            }
+        }
+        self.fires.sort();
+    }
+}
+
+impl Fire {
+    /// Takes the bounds off, where they are those of all time.
+    fn unbind(&mut self) {
+        if (self.1, self.2) == (Some(i64::MIN), Some(i64::MAX)) {
+            (self.1, self.2) = (None, None);
+        }
+    }
+}
+
 impl Step {
-    fn wraps(&self, setup: &Supported) -> bool {
-        matches!(*self, Self::Element(_, time, _) if setup.wraps(time))
+    fn wraps(&self, setup: &Setup) -> bool {
+        matches!(*self, Self::Element(Element(_, time, _, gap)) if setup.wraps(time, gap))
     }
 }

@@ -2,7 +2,7 @@
 
 use floodmark::{Aggregate, Timestamp};
 
-use super::Element;
+use super::Payload;
 
 /// The values of a window in the order of arrival, across slices too.
 ///
@@ -11,12 +11,12 @@ use super::Element;
 #[derive(Debug)]
 pub(super) struct List;
 
-impl Aggregate<Element> for List {
+impl Aggregate<Payload> for List {
     type Acc = Vec<(usize, i64)>;
     type Output = Vec<i64>;
 
-    fn lift(&self, _: Timestamp, element: &Element) -> Self::Acc {
-        vec![(element.step, element.value)]
+    fn lift(&self, _: Timestamp, payload: &Payload) -> Self::Acc {
+        vec![(payload.step, payload.value)]
     }
 
     fn combine(&self, left: &mut Self::Acc, right: &Self::Acc) {

@@ -1,59 +1,57 @@
 //! The window operator: one partition, whose watermarks the host sets.
 
+use chrono::TimeDelta;
 use floodmark::{Admission, Aggregate, ConfigError, Count, Max, Min, Partition, Sum, Timestamp, Windowing};
 use serde::Deserialize;
 
 mod compare;
 mod list;
 mod setup;
+mod shapes;
 
 use super::flink::{self, Rising};
 use super::report::Outcome;
 use compare::{Answer, Fire, Fired, Given, Record};
 use list::List;
-use setup::{Aggregation, Setup, Supported};
-
-#[derive(Deserialize)]
-struct Head {
-    config: Setup,
-}
+use setup::{Aggregation, Setup};
 
 #[derive(Deserialize)]
 struct Case {
+    config: Setup,
     input: Vec<Step>,
     output: Vec<Vec<Record>>,
 }
 
-/// A step of a supported case.
 #[derive(Clone, Copy, Deserialize)]
 enum Step {
-    /// Key, time, value.
     #[serde(rename = "e")]
-    Element(i64, i64, i64),
+    Element(Element),
     #[serde(rename = "w")]
     Watermark(i64),
 }
 
-/// What is aggregated: a value, and which step it came at.
+/// Key, time, value, and the gap after it where that is the element's own.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+struct Element(i64, i64, i64, #[serde(default)] Option<i64>);
+
+/// What the kernel takes for the value: that, the step it came at, and the gap.
 #[derive(Debug)]
-struct Element {
+struct Payload {
     step: usize,
     value: i64,
+    gap: Option<i64>,
 }
 
 pub(super) fn replay(line: &str) -> serde_json::Result<Outcome> {
-    let Head { config: setup } = serde_json::from_str(line)?;
-    // The steps of what is not supported may look different, so they are not even read.
-    let Some(setup) = setup.supported() else { return Ok(Outcome::Skipped) };
-    let Case { input, output } = serde_json::from_str(line)?;
+    let Case { config: setup, input, output } = serde_json::from_str(line)?;
     Ok(match run(&setup, &input) {
         Ok(ours) => compare::judge(&setup, &input, output, ours),
         Err(error) => Outcome::Failed(error.to_string()),
     })
 }
 
-fn run(setup: &Supported, input: &[Step]) -> Result<Vec<Answer>, ConfigError> {
-    let value = |element: &Element| element.value;
+fn run(setup: &Setup, input: &[Step]) -> Result<Vec<Answer>, ConfigError> {
+    let value = |payload: &Payload| payload.value;
     let config = setup.config();
     Ok(match setup.aggregation {
         Aggregation::Sum => run_with(config.build(Sum::of(value))?, input, Fired::Number),
@@ -66,11 +64,12 @@ fn run(setup: &Supported, input: &[Step]) -> Result<Vec<Answer>, ConfigError> {
     })
 }
 
-fn run_with<A: Aggregate<Element>>(
-    mut kernel: Windowing<i64, Element, A>,
+fn run_with<A: Aggregate<Payload>>(
+    kernel: Windowing<i64, Payload, A>,
     input: &[Step],
     fired: fn(A::Output) -> Fired,
 ) -> Vec<Answer> {
+    let mut kernel = kernel.gap_by(|payload| payload.gap.map(TimeDelta::microseconds));
     let partition = kernel.add_partition();
     let mut rising = Rising::new();
     let mut step = |(index, step): (usize, &Step)| {
@@ -82,8 +81,8 @@ fn run_with<A: Aggregate<Element>>(
     input.iter().enumerate().map(&mut step).collect()
 }
 
-fn take<A: Aggregate<Element>>(
-    kernel: &mut Windowing<i64, Element, A>,
+fn take<A: Aggregate<Payload>>(
+    kernel: &mut Windowing<i64, Payload, A>,
     partition: Partition,
     index: usize,
     step: Step,
@@ -94,12 +93,13 @@ fn take<A: Aggregate<Element>>(
             set.expect("the partition is there to the end");
             Given::Nothing
         }
-        Step::Element(key, time, value) => {
-            let element = Element { step: index, value };
-            match kernel.push(partition, Timestamp::from_micros(time), key, element) {
+        Step::Element(Element(key, time, value, gap)) => {
+            let payload = Payload { step: index, value, gap };
+            match kernel.push(partition, Timestamp::from_micros(time), key, payload) {
                 Ok(Admission::Late(late)) => {
                     let event = late.event;
-                    Given::Late(event.key, event.time.as_micros(), event.value.value)
+                    let Payload { value, gap, .. } = event.value;
+                    Given::Late(Element(event.key, event.time.as_micros(), value, gap))
                 }
                 Ok(Admission::Unassigned(_)) => Given::Unassigned,
                 Ok(_) => Given::Nothing,
@@ -109,14 +109,14 @@ fn take<A: Aggregate<Element>>(
     }
 }
 
-fn drain<A: Aggregate<Element>>(
-    kernel: &mut Windowing<i64, Element, A>,
+fn drain<A: Aggregate<Payload>>(
+    kernel: &mut Windowing<i64, Payload, A>,
     fired: fn(A::Output) -> Fired,
 ) -> Vec<Fire> {
     let mut fires = Vec::new();
     while let Some(pane) = kernel.poll() {
         let (start, end) = (pane.window.start.as_micros(), pane.window.end.as_micros());
-        fires.push(Fire(*pane.key, start, end, fired(pane.value)));
+        fires.push(Fire(*pane.key, Some(start), Some(end), fired(pane.value)));
     }
     fires
 }

@@ -1,68 +1,43 @@
-//! What a case asks for, and what of that there is.
+//! What a case asks for.
 
 use chrono::TimeDelta;
-use floodmark::Config;
+use floodmark::{Accumulation, Config, Windows};
 use serde::Deserialize;
 
 /// What a case asks for.
-#[derive(Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 pub(super) struct Setup {
     window: Window,
     allowed_lateness: i64,
     trigger: Trigger,
-    aggregate: AggregateName,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Window {
-    Tumbling {
-        size: i64,
-        offset: i64,
-    },
-    Sliding {
-        size: i64,
-        slide: i64,
-        offset: i64,
-    },
-    /// `session`, `session_dynamic`, `global`: to come.
-    #[serde(other)]
-    Unsupported,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Trigger {
-    EventTime,
-    /// `purging_event_time`, `count`, `purging_count`, `continuous`, `end_of_stream`: to come.
-    #[serde(other)]
-    Unsupported,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum AggregateName {
-    Sum,
-    Count,
-    Min,
-    Max,
-    List,
-    #[serde(other)]
-    Unsupported,
-}
-
-/// What a case asks for, where the kernel has it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Supported {
-    size: i64,
-    slide: i64,
-    offset: i64,
-    allowed_lateness: i64,
+    #[serde(rename = "aggregate")]
     pub(super) aggregation: Aggregation,
 }
 
-/// The aggregates that there are.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Window {
+    Tumbling { size: i64, offset: i64 },
+    Sliding { size: i64, slide: i64, offset: i64 },
+    Session { gap: i64 },
+    SessionDynamic,
+    Global,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Trigger {
+    EventTime,
+    PurgingEventTime,
+    Count { n: u64 },
+    PurgingCount { n: u64 },
+    Continuous { interval: i64 },
+    EndOfStream,
+}
+
+/// What is computed of the values.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Aggregation {
     Sum,
     Count,
@@ -72,48 +47,44 @@ pub(super) enum Aggregation {
 }
 
 impl Setup {
-    /// None if anything of it is not there yet.
-    pub(super) fn supported(&self) -> Option<Supported> {
-        let (size, slide, offset) = match self.window {
-            Window::Tumbling { size, offset } => (size, size, offset),
-            Window::Sliding { size, slide, offset } => (size, slide, offset),
-            Window::Unsupported => return None,
-        };
-        match self.trigger {
-            Trigger::EventTime => {}
-            Trigger::Unsupported => return None,
-        }
-        let aggregation = self.aggregate.supported()?;
-        Some(Supported { size, slide, offset, allowed_lateness: self.allowed_lateness, aggregation })
-    }
-}
-
-impl AggregateName {
-    fn supported(self) -> Option<Aggregation> {
-        match self {
-            Self::Sum => Some(Aggregation::Sum),
-            Self::Count => Some(Aggregation::Count),
-            Self::Min => Some(Aggregation::Min),
-            Self::Max => Some(Aggregation::Max),
-            Self::List => Some(Aggregation::List),
-            Self::Unsupported => None,
-        }
-    }
-}
-
-impl Supported {
     pub(super) fn config(&self) -> Config {
-        let micros = TimeDelta::microseconds;
-        Config::sliding(micros(self.size), micros(self.slide))
-            .offset(micros(self.offset))
-            .allowed_lateness(micros(self.allowed_lateness))
-            // The same order of panes in every run.
-            .seed(0)
+        let windows = self
+            .window
+            .definition()
+            .allowed_lateness(TimeDelta::microseconds(self.allowed_lateness))
+            .trigger(self.trigger.definition())
+            .accumulation(self.trigger.accumulation());
+        // The same order of panes in every run.
+        Config::windows([windows]).seed(0)
+    }
+
+    /// Whether fires come in the order of window ends. Others do not wait for the end.
+    pub(super) fn fires_at_ends(&self) -> bool {
+        matches!(self.trigger, Trigger::EventTime | Trigger::PurgingEventTime)
+    }
+
+    /// Whether the order of a list means something.
+    pub(super) fn orders_lists(&self) -> bool {
+        let is_session = matches!(self.window, Window::Session { .. } | Window::SessionDynamic);
+        !is_session && !matches!(self.trigger, Trigger::EndOfStream)
+    }
+
+    pub(super) fn is_global(&self) -> bool {
+        matches!(self.window, Window::Global)
+    }
+
+    /// Whether Flink's arithmetic leaves 64 bits when it assigns windows to this time.
+    pub(super) fn wraps(&self, time: i64, own_gap: Option<i64>) -> bool {
+        match self.window {
+            Window::Session { gap } => time.checked_add(gap).is_none(),
+            Window::SessionDynamic => time.checked_add(own_gap.unwrap_or(0)).is_none(),
+            _ => self.grid().is_some_and(|grid| grid.wraps(time)),
+        }
     }
 
     /// Whether a time lies in no window.
     pub(super) fn is_gap(&self, time: i64) -> bool {
-        self.since_last_start(time) >= i128::from(self.size)
+        self.grid().is_some_and(|grid| grid.since_last_start(time) >= i128::from(grid.size))
     }
 
     /// Whether Flink reports a time that lies in no window as late, rather than dropping it in silence. Its sum
@@ -122,11 +93,69 @@ impl Supported {
         time.wrapping_add(self.allowed_lateness) <= flink_watermark
     }
 
-    /// Whether Flink's arithmetic leaves 64 bits when it assigns windows to this time.
-    pub(super) fn wraps(&self, time: i64) -> bool {
+    /// Whether a window that ends at `end` has gone.
+    pub(super) fn has_closed(&self, end: i64, watermark: i64) -> bool {
+        watermark >= end.saturating_add(self.allowed_lateness)
+    }
+
+    fn grid(&self) -> Option<Grid> {
+        match self.window {
+            Window::Tumbling { size, offset } => Some(Grid { size, slide: size, offset }),
+            Window::Sliding { size, slide, offset } => Some(Grid { size, slide, offset }),
+            Window::Session { .. } | Window::SessionDynamic | Window::Global => None,
+        }
+    }
+}
+
+impl Window {
+    fn definition(self) -> Windows {
+        let micros = TimeDelta::microseconds;
+        match self {
+            Self::Tumbling { size, offset } => Windows::tumbling(micros(size)).offset(micros(offset)),
+            Self::Sliding { size, slide, offset } => {
+                Windows::sliding(micros(size), micros(slide)).offset(micros(offset))
+            }
+            Self::Session { gap } => Windows::session(micros(gap)),
+            // Each element brings its own gap, so this one is never used.
+            Self::SessionDynamic => Windows::session(micros(1)),
+            Self::Global => Windows::global(),
+        }
+    }
+}
+
+impl Trigger {
+    fn definition(self) -> floodmark::Trigger {
+        match self {
+            // The end of a global window is the end of input.
+            Self::EventTime | Self::PurgingEventTime | Self::EndOfStream => floodmark::Trigger::on_time(),
+            Self::Count { n } | Self::PurgingCount { n } => floodmark::Trigger::count(n),
+            Self::Continuous { interval } => {
+                floodmark::Trigger::continuous_event_time(TimeDelta::microseconds(interval))
+            }
+        }
+    }
+
+    fn accumulation(self) -> Accumulation {
+        match self {
+            Self::PurgingEventTime | Self::PurgingCount { .. } => Accumulation::Discarding,
+            _ => Accumulation::Accumulating,
+        }
+    }
+}
+
+/// Windows of a size, one starting every slide.
+#[derive(Clone, Copy)]
+struct Grid {
+    size: i64,
+    slide: i64,
+    offset: i64,
+}
+
+impl Grid {
+    fn wraps(&self, time: i64) -> bool {
         let (exact, size) = (i128::from(time), i128::from(self.size));
         let last_end = exact - self.since_last_start(time) + size;
-        // It goes through the starts from the last one down to the size before the time.
+        // Flink goes through the starts from the last one down to the size before the time.
         [exact - i128::from(self.offset), exact - size, last_end]
             .iter()
             .any(|&bound| i64::try_from(bound).is_err())

@@ -1,0 +1,852 @@
+//! Windows that each key has of its own: sessions, and every window whose trigger or accumulation needs to
+//! know more of a key's window than the sum of its slices.
+//!
+//! A *cell* is one window of one key. Cells are changed as events come, at once. What the watermark has
+//! brought a cell to without the host having polled it must be handed out as it was then; so before a cell is
+//! changed its due panes are set aside ([`Keyed::set_aside`]). Nobody else pays for it: polling goes from
+//! timer to timer, and nothing is scanned.
+
+mod cell;
+mod session;
+
+use alloc::collections::{BTreeMap, BinaryHeap, VecDeque};
+use alloc::vec::Vec;
+use core::cmp::{Ordering, Reverse};
+use core::hash::{BuildHasher, Hash};
+use core::mem::size_of;
+
+use hashbrown::HashTable;
+
+pub(crate) use cell::{Cell, Emission, Replaced, State};
+use cell::{Due, Tick};
+
+use crate::aggregate::Aggregate;
+use crate::config::LateFiring;
+use crate::fire::Order;
+use crate::output::{Missed, Timing};
+use crate::slice::{Algebra, Hashing};
+use crate::time::{Timestamp, Window};
+use crate::windows::{Assigner, Base, Definition};
+
+/// Where a pane stands in the sequence: when it fires, and its window's end and start (F2).
+pub(crate) type Rank = (i64, i64, i64);
+
+/// An event on its way into its windows.
+pub(crate) struct Offer<'a, K, V> {
+    pub(crate) key: &'a K,
+    pub(crate) hash: u64,
+    pub(crate) time: i64,
+    pub(crate) value: &'a V,
+    /// The gap after it, where it is an event's own.
+    pub(crate) gap: Option<i64>,
+    /// The watermark that it is judged by, and the host's clock.
+    pub(crate) watermark: i64,
+    pub(crate) now: Option<i64>,
+}
+
+/// What an event finds: how many of its windows take it, and which do not.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) open: u64,
+    pub(crate) missed: Option<Missed>,
+}
+
+impl Findings {
+    pub(crate) fn miss(&mut self, missed: Missed) {
+        let by_end = |window: &Window| (window.end, window.start);
+        self.missed = Some(match self.missed {
+            None => missed,
+            Some(before) => Missed {
+                first: core::cmp::min_by_key(before.first, missed.first, by_end),
+                last: core::cmp::max_by_key(before.last, missed.last, by_end),
+                count: before.count.saturating_add(missed.count),
+            },
+        });
+    }
+
+    fn miss_one(&mut self, (start, end): (i64, i64)) {
+        let window = Window { start: Timestamp::from_micros(start), end: Timestamp::from_micros(end) };
+        self.miss(Missed { first: window, last: window, count: 1 });
+    }
+}
+
+/// All cells of one definition.
+#[derive(Debug)]
+pub(crate) struct Keyed<K, T> {
+    pub(crate) rules: Definition,
+    cells: Vec<Option<Slot<K, T>>>,
+    vacant: Vec<u32>,
+    /// Of sessions by key, of others by key and window.
+    index: HashTable<u32>,
+    /// One for each cell, at or before the watermark that the cell is due at.
+    timers: BinaryHeap<Reverse<Timer>>,
+    /// Cells that are due at one rank, in ordered output; last first.
+    batch: Vec<u32>,
+    batch_rank: Rank,
+    /// The same on the host's clock.
+    ticks: BinaryHeap<Reverse<(i64, u32)>>,
+    /// Cells to be looked at when the clock ticks for the first time.
+    unknown_ticks: Vec<u32>,
+    /// Due panes of cells that have changed since.
+    aside: BTreeMap<Rank, VecDeque<(K, Emission<T>)>>,
+    asides: usize,
+    /// Late panes owed at the end of the drain, by (end, start).
+    marked: BTreeMap<(i64, i64), VecDeque<u32>>,
+    marks: usize,
+    /// The window that fired on time last, as (end, start): its keys come one after the other.
+    last_fired: Option<(i64, i64)>,
+    /// Heap owned by partials.
+    heap: usize,
+}
+
+#[derive(Debug)]
+struct Slot<K, T> {
+    hash: u64,
+    /// When its timer that counts goes off. Others of it are leftovers.
+    armed: i64,
+    cell: Cell<K, T>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Timer {
+    rank: Rank,
+    cell: u32,
+}
+
+impl<K, T> Keyed<K, T> {
+    pub(crate) fn new(rules: Definition) -> Self {
+        Self {
+            rules,
+            cells: Vec::new(),
+            vacant: Vec::new(),
+            index: HashTable::new(),
+            timers: BinaryHeap::new(),
+            batch: Vec::new(),
+            batch_rank: (0, 0, 0),
+            ticks: BinaryHeap::new(),
+            unknown_ticks: Vec::new(),
+            aside: BTreeMap::new(),
+            asides: 0,
+            marked: BTreeMap::new(),
+            marks: 0,
+            last_fired: None,
+            heap: 0,
+        }
+    }
+
+    /// Windows that hold something, those of each key counted.
+    pub(crate) fn live(&self) -> usize {
+        self.cells.len() - self.vacant.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.cells.capacity() * size_of::<Option<Slot<K, T>>>()
+            + (self.vacant.capacity() + self.batch.capacity() + self.unknown_ticks.capacity())
+                * size_of::<u32>()
+            + self.index.allocation_size()
+            + self.timers.capacity() * size_of::<Timer>()
+            + self.ticks.capacity() * size_of::<(i64, u32)>()
+            + self.asides * size_of::<(K, Emission<T>)>()
+            + self.marks * size_of::<u32>()
+            + self.heap
+    }
+
+    /// Bytes by which one event more may make this grow.
+    pub(crate) fn growth(&self) -> usize {
+        if !self.vacant.is_empty() && self.timers.len() < self.timers.capacity() {
+            return 0;
+        }
+        let cell = size_of::<Option<Slot<K, T>>>() + size_of::<Timer>() + 8;
+        self.cells.capacity().max(4) * cell
+    }
+
+    /// Whether nothing waits to be handed out but what the watermark brings.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.marks == 0
+    }
+
+    fn cell(&self, id: u32) -> Option<&Cell<K, T>> {
+        Some(&self.cells.get(id as usize)?.as_ref()?.cell)
+    }
+
+    fn cell_mut(&mut self, id: u32) -> Option<&mut Cell<K, T>> {
+        Some(&mut self.cells.get_mut(id as usize)?.as_mut()?.cell)
+    }
+
+    pub(crate) fn cells(&self) -> impl Iterator<Item = &Cell<K, T>> {
+        self.cells.iter().flatten().map(|slot| &slot.cell)
+    }
+
+    pub(crate) fn asides(&self) -> impl Iterator<Item = (Rank, &(K, Emission<T>))> {
+        self.aside.iter().flat_map(|(&rank, panes)| panes.iter().map(move |pane| (rank, pane)))
+    }
+
+    pub(crate) fn last_fired(&self) -> Option<(i64, i64)> {
+        self.last_fired
+    }
+}
+
+impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
+    // Events.
+
+    /// What an event would find, without taking it.
+    pub(crate) fn judge<V>(&self, offer: &Offer<'_, K, V>, findings: &mut Findings) {
+        if let Assigner::Session { .. } = self.rules.assigner {
+            match self.accepts_into_session(offer) {
+                true => findings.open += 1,
+                false => findings.miss_one(self.own_session(offer)),
+            }
+            return;
+        }
+        for window in self.rules.assigner.windows_of(offer.time) {
+            match self.rules.accepts(window.1, offer.watermark) {
+                true => findings.open += 1,
+                false => findings.miss_one(window),
+            }
+        }
+    }
+
+    /// Takes an event into its windows that are open; hands the panes that this causes at once to `out`.
+    pub(crate) fn take<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        offer: &Offer<'_, K, V>,
+        algebra: &Algebra<'_, V, A>,
+        order: Option<Order<K>>,
+        out: &mut impl FnMut(K, Emission<T>),
+    ) {
+        if let Assigner::Session { .. } = self.rules.assigner {
+            if let Some(id) = self.take_into_session(offer, algebra, order) {
+                self.note_event(id, offer, algebra, out);
+            }
+            return;
+        }
+        let mut after = offer.time;
+        while let Some((start, end)) = self.rules.assigner.first_ending_after(after) {
+            if start > offer.time || end <= after {
+                break;
+            }
+            after = end;
+            if self.rules.accepts(end, offer.watermark) {
+                let id = self.take_into_window((start, end), offer, algebra, order);
+                self.note_event(id, offer, algebra, out);
+            }
+        }
+    }
+
+    fn take_into_window<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        (start, end): (i64, i64),
+        offer: &Offer<'_, K, V>,
+        algebra: &Algebra<'_, V, A>,
+        order: Option<Order<K>>,
+    ) -> u32 {
+        let hash = window_hash(algebra.hashing, offer.hash, (start, end));
+        if let Some(id) =
+            self.find(hash, |cell| cell.key == *offer.key && (cell.start, cell.end) == (start, end))
+        {
+            self.set_aside(id, offer.watermark, algebra, order);
+            self.add(id, offer, algebra);
+            return id;
+        }
+        let partial = algebra.aggregate.lift(Timestamp::from_micros(offer.time), offer.value);
+        let cell = Cell::new(offer.key.clone(), (start, end), partial, offer.watermark);
+        self.insert(hash, cell, algebra)
+    }
+
+    /// Adds an event's value behind what is in a cell.
+    fn add<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        id: u32,
+        offer: &Offer<'_, K, V>,
+        algebra: &Algebra<'_, V, A>,
+    ) {
+        let (time, aggregate) = (Timestamp::from_micros(offer.time), algebra.aggregate);
+        let Some(cell) = self.cells[id as usize].as_mut().map(|slot| &mut slot.cell) else { return };
+        match &mut cell.partial {
+            Some(partial) => {
+                let before = aggregate.heap_bytes(partial);
+                aggregate.add(partial, time, offer.value);
+                self.heap = self.heap + aggregate.heap_bytes(partial) - before;
+            }
+            none => {
+                let lifted = aggregate.lift(time, offer.value);
+                self.heap += aggregate.heap_bytes(&lifted);
+                *none = Some(lifted);
+            }
+        }
+    }
+
+    /// After an event was taken into a cell: what its triggers say.
+    fn note_event<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        id: u32,
+        offer: &Offer<'_, K, V>,
+        algebra: &Algebra<'_, V, A>,
+        out: &mut impl FnMut(K, Emission<T>),
+    ) {
+        let Some(slot) = self.cells[id as usize].as_mut() else { return };
+        let cell = &mut slot.cell;
+        let tick = cell.state.tick;
+        let timing = cell.note_event(offer.time, offer.watermark, offer.now, &self.rules);
+        let now = cell.state.tick;
+        if now != tick {
+            self.await_tick(id, now);
+        }
+        if let Some(timing) = timing {
+            let is_count = matches!(self.rules.trigger.base, Base::Count(_));
+            if timing == Timing::Late && self.rules.late_firing == LateFiring::OncePerDrain && !is_count {
+                self.mark(id);
+            } else if let Some(pane) = self.emit(id, timing, algebra) {
+                out(pane.0, pane.1);
+            }
+        }
+        self.arm(id);
+    }
+
+    fn await_tick(&mut self, id: u32, tick: Tick) {
+        match tick {
+            Tick::None => {}
+            Tick::Unknown => self.unknown_ticks.push(id),
+            Tick::At(at) => self.ticks.push(Reverse((at, id))),
+        }
+    }
+
+    fn mark(&mut self, id: u32) {
+        let Some(cell) = self.cell_mut(id) else { return };
+        if !core::mem::replace(&mut cell.state.marked, true) {
+            let window = (cell.end, cell.start);
+            self.marks += 1;
+            self.marked.entry(window).or_default().push_back(id);
+        }
+    }
+
+    /// A pane of a cell now.
+    fn emit<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        id: u32,
+        timing: Timing,
+        algebra: &Algebra<'_, V, A>,
+    ) -> Option<(K, Emission<T>)> {
+        let slot = self.cells.get_mut(id as usize)?.as_mut()?;
+        let before = heap_of(&slot.cell, algebra);
+        let pane = slot.cell.emit(timing, &self.rules);
+        self.heap = self.heap + heap_of(&slot.cell, algebra) - before;
+        Some((slot.cell.key.clone(), pane?))
+    }
+
+    // The watermark.
+
+    /// Before a cell that has not closed is changed: sets aside the panes that the watermark has brought it to.
+    fn set_aside<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        id: u32,
+        watermark: i64,
+        algebra: &Algebra<'_, V, A>,
+        order: Option<Order<K>>,
+    ) {
+        while let Some(cell) = self.cell(id) {
+            let (at, due) = cell.due(&self.rules);
+            if at > watermark || due == Due::Close {
+                break;
+            }
+            let rank = (at, cell.end, cell.start);
+            if let Some((key, pane)) = self.come_to(id, due, algebra) {
+                self.heap += pane.heap_bytes(algebra);
+                self.asides += 1;
+                let panes = self.aside.entry(rank).or_default();
+                let place = match order {
+                    Some(order) => {
+                        panes.partition_point(|(other, _)| order(other, &key) != Ordering::Greater)
+                    }
+                    None => panes.len(),
+                };
+                panes.insert(place, (key, pane));
+            }
+        }
+    }
+
+    fn come_to<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        id: u32,
+        due: Due,
+        algebra: &Algebra<'_, V, A>,
+    ) -> Option<(K, Emission<T>)> {
+        let slot = self.cells.get_mut(id as usize)?.as_mut()?;
+        let before = heap_of(&slot.cell, algebra);
+        let pane = slot.cell.come_to(due, &self.rules);
+        self.heap = self.heap + heap_of(&slot.cell, algebra) - before;
+        Some((slot.cell.key.clone(), pane?))
+    }
+
+    /// Where the next thing to do at a watermark stands.
+    pub(crate) fn next_rank(&mut self, watermark: i64, order: Option<Order<K>>) -> Option<Rank> {
+        let timer = self.next_timer(watermark, order);
+        let aside = self.aside.first_key_value().map(|(&rank, _)| rank).filter(|rank| rank.0 <= watermark);
+        match (timer, aside) {
+            (Some(timer), Some(aside)) => Some(timer.min(aside)),
+            (timer, aside) => timer.or(aside),
+        }
+    }
+
+    /// Brings the timers up to date as far as that matters for the next one, and finds it.
+    fn next_timer(&mut self, watermark: i64, order: Option<Order<K>>) -> Option<Rank> {
+        while let Some(&id) = self.batch.last() {
+            if self.rank(id) == Some(self.batch_rank) {
+                return Some(self.batch_rank);
+            }
+            self.batch.pop();
+            self.rearm(id);
+        }
+        let rank = self.next_in_heap(watermark)?;
+        if let Some(order) = order {
+            while self.next_in_heap(watermark) == Some(rank) {
+                let Some(Reverse(timer)) = self.timers.pop() else { break };
+                self.batch.push(timer.cell);
+            }
+            self.batch_rank = rank;
+            let mut batch = core::mem::take(&mut self.batch);
+            batch.sort_by(|&a, &b| match (self.cell(a), self.cell(b)) {
+                (Some(a), Some(b)) => order(&b.key, &a.key),
+                (a, b) => a.is_some().cmp(&b.is_some()),
+            });
+            self.batch = batch;
+        }
+        Some(rank)
+    }
+
+    /// The rank of the first timer, if it is due and counts.
+    fn next_in_heap(&mut self, watermark: i64) -> Option<Rank> {
+        loop {
+            let Reverse(Timer { rank, cell: id }) = *self.timers.peek()?;
+            if rank.0 > watermark {
+                return None;
+            }
+            let armed = self.cells.get(id as usize).and_then(|slot| slot.as_ref()).map(|slot| slot.armed);
+            if armed == Some(rank.0) && self.rank(id) == Some(rank) {
+                return Some(rank);
+            }
+            self.timers.pop();
+            if armed == Some(rank.0) {
+                self.rearm(id);
+            }
+        }
+    }
+
+    fn rank(&self, id: u32) -> Option<Rank> {
+        let cell = self.cell(id)?;
+        Some((cell.due(&self.rules).0, cell.end, cell.start))
+    }
+
+    /// Sees to it that a cell's timer goes off in time.
+    fn arm(&mut self, id: u32) {
+        let Some(rank) = self.rank(id) else { return };
+        let Some(slot) = self.cells[id as usize].as_mut() else { return };
+        if rank.0 < slot.armed {
+            slot.armed = rank.0;
+            self.timers.push(Reverse(Timer { rank, cell: id }));
+        }
+    }
+
+    /// The same after its timer has gone off.
+    fn rearm(&mut self, id: u32) {
+        if let Some(Some(slot)) = self.cells.get_mut(id as usize) {
+            slot.armed = i64::MAX;
+        }
+        let Some(rank) = self.rank(id) else { return };
+        if let Some(slot) = self.cells[id as usize].as_mut() {
+            slot.armed = rank.0;
+            self.timers.push(Reverse(Timer { rank, cell: id }));
+        }
+    }
+
+    /// Does what stands at `rank`, which [`Keyed::next_rank`] gave; the pane, if that is one. Counts the
+    /// windows that it comes by.
+    pub(crate) fn advance<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        rank: Rank,
+        algebra: &Algebra<'_, V, A>,
+        order: Option<Order<K>>,
+        windows_fired: &mut u64,
+    ) -> Option<(K, Emission<T>)> {
+        let pane = match self.is_aside_next(rank, order) {
+            true => self.take_aside(algebra),
+            false => self.fire_next(rank, algebra, order),
+        }?;
+        if pane.1.timing == Timing::OnTime && self.last_fired != Some((pane.1.end, pane.1.start)) {
+            self.last_fired = Some((pane.1.end, pane.1.start));
+            *windows_fired += 1;
+        }
+        Some(pane)
+    }
+
+    /// Whether the next pane at a rank is one that was set aside.
+    fn is_aside_next(&self, rank: Rank, order: Option<Order<K>>) -> bool {
+        let Some((key, _)) = self.aside.get(&rank).and_then(VecDeque::front) else { return false };
+        match (order, self.batch.last().and_then(|&id| self.cell(id))) {
+            (Some(order), Some(cell)) if self.batch_rank == rank => {
+                order(key, &cell.key) != Ordering::Greater
+            }
+            _ => true,
+        }
+    }
+
+    fn take_aside<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        algebra: &Algebra<'_, V, A>,
+    ) -> Option<(K, Emission<T>)> {
+        let mut first = self.aside.first_entry()?;
+        let pane = first.get_mut().pop_front();
+        if first.get().is_empty() {
+            first.remove();
+        }
+        let pane = pane?;
+        self.asides -= 1;
+        self.heap = self.heap.saturating_sub(pane.1.heap_bytes(algebra));
+        Some(pane)
+    }
+
+    fn fire_next<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        rank: Rank,
+        algebra: &Algebra<'_, V, A>,
+        order: Option<Order<K>>,
+    ) -> Option<(K, Emission<T>)> {
+        let id = match order {
+            Some(_) => self.batch.pop()?,
+            None => self.timers.pop()?.0.cell,
+        };
+        let (_, due) = self.cell(id)?.due(&self.rules);
+        if due == Due::Close {
+            self.close(id, algebra);
+            return None;
+        }
+        let closes = self.rules.lateness.closes(rank.1) <= rank.0;
+        let pane = match due {
+            // Nothing comes after it: what is in the cell can be handed out as it is.
+            Due::End if closes => self.fire_last(id, algebra),
+            _ => self.come_to(id, due, algebra),
+        };
+        match order {
+            // There is more at this rank: the key has its panes one after the other.
+            Some(_) if self.rank(id) == Some(rank) => self.batch.push(id),
+            _ => self.rearm(id),
+        }
+        pane
+    }
+
+    fn fire_last<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        id: u32,
+        algebra: &Algebra<'_, V, A>,
+    ) -> Option<(K, Emission<T>)> {
+        let cell = self.remove(id, algebra)?;
+        if !self.rules.fires_at_end() {
+            return None;
+        }
+        let Cell { key, start, end, partial, replaced, state, .. } = cell;
+        let partial = partial?;
+        Some((key, Emission { start, end, partial, timing: Timing::OnTime, index: state.panes, replaced }))
+    }
+
+    /// A cell has closed. It goes, unless it owes a pane still.
+    fn close<V, A: Aggregate<V, Acc = T>>(&mut self, id: u32, algebra: &Algebra<'_, V, A>) {
+        match self.cell(id) {
+            Some(cell) if cell.state.marked => {}
+            _ => {
+                self.remove(id, algebra);
+            }
+        }
+    }
+
+    /// The window of the next pane owed at the end of a drain, as (end, start).
+    pub(crate) fn next_marked(&self) -> Option<(i64, i64)> {
+        self.marked.first_key_value().map(|(&window, _)| window)
+    }
+
+    pub(crate) fn fire_marked<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        watermark: i64,
+        algebra: &Algebra<'_, V, A>,
+        order: Option<Order<K>>,
+    ) -> Option<(K, Emission<T>)> {
+        loop {
+            let mut first = self.marked.first_entry()?;
+            let window = *first.key();
+            if let (Some(order), true) = (order, first.get().len() > 1) {
+                let cells = &self.cells;
+                let key = |id: &u32| cells.get(*id as usize).and_then(|s| s.as_ref()).map(|s| &s.cell.key);
+                first.get_mut().make_contiguous().sort_by(|a, b| match (key(a), key(b)) {
+                    (Some(a), Some(b)) => order(a, b),
+                    (a, b) => a.is_some().cmp(&b.is_some()),
+                });
+            }
+            let Some(id) = first.get_mut().pop_front() else {
+                first.remove();
+                continue;
+            };
+            if first.get().is_empty() {
+                first.remove();
+            }
+            self.marks -= 1;
+            // A session that has grown since is another window, and owes nothing for this one.
+            let owes = |cell: &&mut Cell<K, T>| cell.state.marked && (cell.end, cell.start) == window;
+            let Some(cell) = self.cell_mut(id).filter(owes) else { continue };
+            cell.state.marked = false;
+            let pane = self.emit(id, Timing::Late, algebra);
+            if !self.rules.accepts(window.0, watermark) {
+                self.remove(id, algebra);
+            }
+            return pane;
+        }
+    }
+
+    // The clock.
+
+    /// The host's clock says `now`: the panes that this brings, at the watermark as it was last observed.
+    pub(crate) fn tick<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        now: i64,
+        watermark: i64,
+        algebra: &Algebra<'_, V, A>,
+        order: Option<Order<K>>,
+        out: &mut impl FnMut(K, Emission<T>),
+    ) {
+        let Some(every) = self.rules.trigger.early_ticks else { return };
+        for id in core::mem::take(&mut self.unknown_ticks) {
+            if let Some(cell) = self.cell_mut(id).filter(|cell| cell.state.tick == Tick::Unknown) {
+                let at = now.saturating_add(every);
+                cell.state.tick = Tick::At(at);
+                self.ticks.push(Reverse((at, id)));
+            }
+        }
+        let mut due = Vec::new();
+        while let Some(&Reverse((at, id))) = self.ticks.peek()
+            && at <= now
+        {
+            self.ticks.pop();
+            if let Some(cell) = self.cell_mut(id).filter(|cell| cell.state.tick == Tick::At(at)) {
+                cell.state.tick = Tick::None;
+                if cell.state.is_new && watermark < cell.end {
+                    due.push(id);
+                }
+            }
+        }
+        due.sort_by(|&a, &b| match (self.cell(a), self.cell(b)) {
+            (Some(a), Some(b)) => (a.end, a.start)
+                .cmp(&(b.end, b.start))
+                .then_with(|| order.map_or(Ordering::Equal, |order| order(&a.key, &b.key))),
+            (a, b) => a.is_some().cmp(&b.is_some()),
+        });
+        for id in due {
+            self.set_aside(id, watermark, algebra, order);
+            if self.cell(id).is_some_and(|cell| cell.state.is_new)
+                && let Some((key, pane)) = self.emit(id, Timing::Early, algebra)
+            {
+                out(key, pane);
+            }
+            self.arm(id);
+        }
+    }
+
+    // Looking.
+
+    /// The first window end of which a pane waits to be handed out, if there is one. O(what waits).
+    pub(crate) fn waiting(&self, watermark: i64) -> Option<i64> {
+        let aside = self.aside.values().flatten().map(|(_, pane)| pane.end).min();
+        let marked = self.marked.first_key_value().map(|(&(end, _), _)| end);
+        let cells = self.due_timers(watermark).into_iter().chain(self.batch.iter().copied());
+        let due = cells.filter_map(|id| self.rank(id)).filter(|rank| rank.0 <= watermark);
+        [aside, marked, due.map(|rank| rank.1).min()].into_iter().flatten().min()
+    }
+
+    /// The cells whose timers have gone off: the top of the heap, as far down as that goes.
+    fn due_timers(&self, watermark: i64) -> Vec<u32> {
+        let heap = self.timers.as_slice();
+        let (mut due, mut places) = (Vec::new(), alloc::vec![0]);
+        while let Some(place) = places.pop() {
+            if let Some(Reverse(timer)) = heap.get(place)
+                && timer.rank.0 <= watermark
+            {
+                due.push(timer.cell);
+                places.extend([2 * place + 1, 2 * place + 2]);
+            }
+        }
+        due
+    }
+
+    /// The lowest window end of which an event to come may still cause a pane.
+    pub(crate) fn first_open_end(&self, watermark: i64) -> Option<i64> {
+        let closed = self.rules.lateness.closed_up_to(watermark)?;
+        let within = i64::try_from(closed).unwrap_or(i64::MIN);
+        match &self.rules.assigner {
+            Assigner::Session { .. } => Some(within.saturating_add(1)),
+            Assigner::Global => None,
+            Assigner::Periodic(grid) => Some(grid.first_end_after(closed)),
+            Assigner::Cumulative(grid) => Some(grid.first_ending_after(closed).1),
+            Assigner::Own(_) => self.rules.assigner.first_ending_after(within).map(|(_, end)| end),
+        }
+    }
+
+    /// A key's window, if something is in it.
+    pub(crate) fn window(
+        &self,
+        hash: u64,
+        key: &K,
+        window: (i64, i64),
+        hashing: &Hashing,
+    ) -> Option<&Cell<K, T>> {
+        let hash = match self.rules.assigner {
+            Assigner::Session { .. } => hash,
+            _ => window_hash(hashing, hash, window),
+        };
+        self.cell(self.find(hash, |cell| cell.key == *key && (cell.start, cell.end) == window)?)
+    }
+
+    // Cells.
+
+    fn find(&self, hash: u64, is: impl Fn(&Cell<K, T>) -> bool) -> Option<u32> {
+        self.index.find(hash, |&id| self.cell(id).is_some_and(&is)).copied()
+    }
+
+    fn insert<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        hash: u64,
+        cell: Cell<K, T>,
+        algebra: &Algebra<'_, V, A>,
+    ) -> u32 {
+        self.heap += heap_of(&cell, algebra);
+        let tick = cell.state.tick;
+        let slot = Some(Slot { hash, armed: i64::MAX, cell });
+        let id = match self.vacant.pop() {
+            Some(id) => {
+                self.cells[id as usize] = slot;
+                id
+            }
+            None => {
+                self.cells.push(slot);
+                (self.cells.len() - 1) as u32
+            }
+        };
+        let cells = &self.cells;
+        self.index.insert_unique(hash, id, |&id| cells[id as usize].as_ref().map_or(0, |slot| slot.hash));
+        self.rearm(id);
+        self.await_tick(id, tick);
+        id
+    }
+
+    fn remove<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        id: u32,
+        algebra: &Algebra<'_, V, A>,
+    ) -> Option<Cell<K, T>> {
+        let slot = self.cells.get_mut(id as usize)?.take()?;
+        if let Ok(entry) = self.index.find_entry(slot.hash, |&other| other == id) {
+            entry.remove();
+        }
+        self.heap = self.heap.saturating_sub(heap_of(&slot.cell, algebra));
+        self.vacant.push(id);
+        Some(slot.cell)
+    }
+
+    // Restoring.
+
+    /// Takes a cell from a snapshot, or says why it cannot be one.
+    pub(crate) fn restore_cell<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        cell: Cell<K, T>,
+        algebra: &Algebra<'_, V, A>,
+    ) -> Result<(), &'static str> {
+        let window = (cell.start, cell.end);
+        let key_hash = algebra.hashing.hash(&cell.key);
+        let is_session = matches!(self.rules.assigner, Assigner::Session { .. });
+        let hash = if is_session { key_hash } else { window_hash(algebra.hashing, key_hash, window) };
+        if cell.start >= cell.end || (!is_session && !self.rules.assigner.has(window)) {
+            return Err("a window that is not one of the definition's");
+        }
+        if is_session && (cell.last < cell.start || cell.reach < cell.end) {
+            return Err("a session that ends before its events");
+        }
+        let same = |other: &Cell<K, T>| other.key == cell.key && (other.start, other.end) == window;
+        if self.find(hash, same).is_some() {
+            return Err("a window of a key stands twice");
+        }
+        if cell.state.marked && (!cell.state.ended || self.rules.late_firing != LateFiring::OncePerDrain) {
+            return Err("a late pane is owed for a window that fires none at the end of a drain");
+        }
+        let marked = cell.state.marked;
+        let id = self.insert(hash, cell, algebra);
+        if marked {
+            self.marks += 1;
+            self.marked.entry((window.1, window.0)).or_default().push_back(id);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn restore_aside<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        rank: Rank,
+        key: K,
+        pane: Emission<T>,
+        algebra: &Algebra<'_, V, A>,
+    ) -> Result<(), &'static str> {
+        if self.aside.last_key_value().is_some_and(|(&last, _)| rank < last) {
+            return Err("panes set aside are not in order");
+        }
+        self.heap += pane.heap_bytes(algebra);
+        self.asides += 1;
+        self.aside.entry(rank).or_default().push_back((key, pane));
+        Ok(())
+    }
+
+    pub(crate) fn restore_last_fired(&mut self, window: Option<(i64, i64)>) {
+        self.last_fired = window;
+    }
+
+    /// Returns memory when nothing is there any more.
+    pub(crate) fn shrink(&mut self) {
+        if self.live() == 0 && self.asides == 0 && self.cells.capacity() > 0 {
+            let last_fired = self.last_fired;
+            *self = Self { last_fired, ..Self::new(self.rules.clone()) };
+        }
+    }
+}
+
+impl<K, T> Cell<K, T> {
+    fn new(key: K, (start, end): (i64, i64), partial: T, watermark: i64) -> Self {
+        let state = State { ended: end <= watermark, ..State::default() };
+        let (last, reach) = (start, end);
+        Self { key, start, end, last, reach, partial: Some(partial), replaced: Vec::new(), state }
+    }
+}
+
+impl Definition {
+    /// Whether the end of a window is what causes a pane there: a continuous trigger counts the end among its
+    /// instants.
+    fn fires_at_end(&self) -> bool {
+        self.trigger.base == Base::OnTime
+    }
+
+    /// Whether a window that ends at `end` still accepts.
+    fn accepts(&self, end: i64, watermark: i64) -> bool {
+        watermark < self.lateness.closes(end)
+    }
+}
+
+fn window_hash(hashing: &Hashing, key: u64, window: (i64, i64)) -> u64 {
+    hashing.hash_one((key, window))
+}
+
+fn heap_of<K, V, A: Aggregate<V>>(cell: &Cell<K, A::Acc>, algebra: &Algebra<'_, V, A>) -> usize {
+    let replaced = &cell.replaced;
+    let partials = cell.partial.iter().chain(replaced.iter().map(|pane| &pane.partial));
+    let heap: usize = partials.map(|partial| algebra.aggregate.heap_bytes(partial)).sum();
+    heap + replaced.capacity() * size_of::<Replaced<A::Acc>>()
+}
+
+impl<T> Emission<T> {
+    pub(crate) fn heap_bytes<V, A: Aggregate<V, Acc = T>>(&self, algebra: &Algebra<'_, V, A>) -> usize {
+        let partials = self.replaced.iter().map(|pane| &pane.partial).chain([&self.partial]);
+        let heap: usize = partials.map(|partial| algebra.aggregate.heap_bytes(partial)).sum();
+        heap + self.replaced.capacity() * size_of::<Replaced<T>>()
+    }
+}

@@ -1,0 +1,185 @@
+//! Sessions: which of a key's an event joins, and what they become.
+
+use alloc::vec::Vec;
+use core::hash::Hash;
+
+use super::cell::{Cell, Replaced, State};
+use super::{Keyed, Offer};
+use crate::aggregate::Aggregate;
+use crate::fire::Order;
+use crate::slice::Algebra;
+use crate::time::Timestamp;
+use crate::windows::Assigner;
+
+impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
+    fn gap_and_length(&self, own: Option<i64>) -> (i64, Option<i64>) {
+        match self.rules.assigner {
+            Assigner::Session { gap, max_length } => (own.unwrap_or(gap), max_length),
+            _ => (1, None),
+        }
+    }
+
+    /// The session that an event would be alone.
+    pub(super) fn own_session<V>(&self, offer: &Offer<'_, K, V>) -> (i64, i64) {
+        let (gap, length) = self.gap_and_length(offer.gap);
+        (offer.time, offer.time.saturating_add(length.map_or(gap, |length| gap.min(length))))
+    }
+
+    /// The open sessions that an event joins, in the order of their starts: those that it touches or overlaps,
+    /// as far as the longest length lets them be one.
+    pub(super) fn joined<V>(&self, offer: &Offer<'_, K, V>) -> Vec<u32> {
+        let own = self.own_session(offer);
+        let (_, length) = self.gap_and_length(None);
+        let mut touched: Vec<(i64, i64, u32)> = Vec::new();
+        for &id in self.index.iter_hash(offer.hash) {
+            let Some(cell) = self.cell(id).filter(|cell| cell.key == *offer.key) else { continue };
+            let touches = cell.start <= own.1 && own.0 <= cell.end;
+            if touches && !cell.is_closed(&self.rules, offer.watermark) {
+                touched.push((cell.start, cell.end, id));
+            }
+        }
+        touched.sort_unstable();
+        let (mut first, mut last) = (offer.time, offer.time);
+        let mut joined = Vec::new();
+        for (start, _, id) in touched {
+            let Some(cell) = self.cell(id) else { continue };
+            let both = (first.min(start), last.max(cell.last));
+            if length.is_none_or(|length| both.1.abs_diff(both.0) < length as u64) {
+                (first, last) = both;
+                joined.push(id);
+            }
+        }
+        joined
+    }
+
+    /// The session that an event and those it joins become.
+    fn merged<V>(&self, joined: &[u32], offer: &Offer<'_, K, V>) -> Extent {
+        let (gap, length) = self.gap_and_length(offer.gap);
+        let own =
+            Extent { start: offer.time, last: offer.time, reach: offer.time.saturating_add(gap), end: 0 };
+        let parts = joined.iter().filter_map(|&id| self.cell(id));
+        let Extent { start, last, reach, .. } = parts.fold(own, |all, part| Extent {
+            start: all.start.min(part.start),
+            last: all.last.max(part.last),
+            reach: all.reach.max(part.reach),
+            end: 0,
+        });
+        let end = length.map_or(reach, |length| reach.min(start.saturating_add(length)));
+        Extent { start, last, reach, end }
+    }
+
+    /// Whether the session that an event joins or begins still accepts it: decided after merging (L1). One
+    /// that is at its longest ends earlier when it starts earlier.
+    pub(super) fn accepts_into_session<V>(&self, offer: &Offer<'_, K, V>) -> bool {
+        self.rules.accepts(self.merged(&self.joined(offer), offer).end, offer.watermark)
+    }
+
+    /// Takes an event into the session that it joins or begins, if that is open.
+    pub(super) fn take_into_session<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        offer: &Offer<'_, K, V>,
+        algebra: &Algebra<'_, V, A>,
+        order: Option<Order<K>>,
+    ) -> Option<u32> {
+        let joined = self.joined(offer);
+        let merged = self.merged(&joined, offer);
+        if !self.rules.accepts(merged.end, offer.watermark) {
+            return None;
+        }
+        for &id in &joined {
+            self.set_aside(id, offer.watermark, algebra, order);
+        }
+        match joined[..] {
+            [id] if self.cell(id)?.start <= offer.time => {
+                self.add(id, offer, algebra);
+                self.extend(id, &merged, offer.watermark);
+                Some(id)
+            }
+            _ => self.merge(&joined, &merged, offer, algebra),
+        }
+    }
+
+    /// Moves the end of a session behind an event that is not before its start.
+    fn extend(&mut self, id: u32, to: &Extent, watermark: i64) {
+        let Some(cell) = self.cell_mut(id) else { return };
+        (cell.last, cell.reach) = (to.last, to.reach);
+        if to.end != cell.end {
+            cell.end = to.end;
+            cell.state.move_bounds(to.end, watermark);
+        }
+    }
+
+    /// Makes one of sessions, if any, and an event, in the order of their starts.
+    fn merge<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        joined: &[u32],
+        to: &Extent,
+        offer: &Offer<'_, K, V>,
+        algebra: &Algebra<'_, V, A>,
+    ) -> Option<u32> {
+        let parts: Vec<Cell<K, T>> = joined.iter().filter_map(|&id| self.remove(id, algebra)).collect();
+        let before = parts.partition_point(|part| part.start <= offer.time);
+        let mut partial = None;
+        for part in &parts[..before] {
+            append(&mut partial, part.partial.as_ref(), algebra);
+        }
+        let lifted = algebra.aggregate.lift(Timestamp::from_micros(offer.time), offer.value);
+        append(&mut partial, Some(&lifted), algebra);
+        for part in &parts[before..] {
+            append(&mut partial, part.partial.as_ref(), algebra);
+        }
+        let Extent { start, end, last, reach } = *to;
+        let state = merged_state(&parts, (start, end), offer.watermark);
+        let replaced: Vec<Replaced<T>> = parts.into_iter().flat_map(|part| part.replaced).collect();
+        let key = offer.key.clone();
+        Some(self.insert(
+            offer.hash,
+            Cell { key, start, end, last, reach, partial, replaced, state },
+            algebra,
+        ))
+    }
+}
+
+/// Where a session lies.
+struct Extent {
+    start: i64,
+    /// Its latest event.
+    last: i64,
+    /// Its end without a longest length, and with it.
+    reach: i64,
+    end: i64,
+}
+
+fn merged_state<K, T>(parts: &[Cell<K, T>], bounds: (i64, i64), watermark: i64) -> State {
+    let mut states = parts.iter().map(|part| part.state);
+    let Some(mut state) = states.next() else {
+        return State { ended: bounds.1 <= watermark, ..State::default() };
+    };
+    states.for_each(|other| state.merge(&other));
+    match parts.iter().find(|part| (part.start, part.end) == bounds) {
+        // One has swallowed the others: it is the window that it was.
+        Some(Cell { state: same, .. }) => State {
+            panes: same.panes,
+            ended: same.ended,
+            marked: false,
+            continuous: same.continuous,
+            ..state
+        },
+        None => {
+            state.move_bounds(bounds.1, watermark);
+            state
+        }
+    }
+}
+
+fn append<V, A: Aggregate<V>>(
+    whole: &mut Option<A::Acc>,
+    later: Option<&A::Acc>,
+    algebra: &Algebra<'_, V, A>,
+) {
+    match (whole.as_mut(), later) {
+        (Some(whole), Some(later)) => algebra.aggregate.combine(whole, later),
+        (None, Some(later)) => *whole = Some(later.clone()),
+        (_, None) => {}
+    }
+}

@@ -1,0 +1,92 @@
+//! What events have caused and the host has not polled yet, in the order in which it was caused.
+//!
+//! What the *watermark* causes is not here: that follows from the state. An entry comes after everything that
+//! was due at the watermark it was made under.
+
+use alloc::collections::VecDeque;
+
+use crate::keyed::Emission;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Queued<K, T> {
+    /// The watermark under which it was caused.
+    pub(crate) at: i64,
+    pub(crate) key: K,
+    pub(crate) what: What<T>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum What<T> {
+    /// A late event that was admitted into a slice, and changes it when its turn comes.
+    Event { slice: i64, partial: T },
+    /// A pane of a key's own window, of this definition.
+    Pane { definition: u32, pane: Emission<T> },
+}
+
+#[derive(Debug)]
+pub(crate) struct Queue<K, T> {
+    entries: VecDeque<Queued<K, T>>,
+    /// Heap owned by their partials.
+    heap: usize,
+}
+
+impl<K, T> Queue<K, T> {
+    pub(crate) fn new() -> Self {
+        Self { entries: VecDeque::new(), heap: 0 }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Queued<K, T>>() + self.heap
+    }
+
+    /// Bytes by which one more entry makes this grow.
+    pub(crate) fn growth(&self) -> usize {
+        match self.entries.len() < self.entries.capacity() {
+            true => 0,
+            false => self.entries.capacity().max(4) * size_of::<Queued<K, T>>(),
+        }
+    }
+
+    pub(crate) fn push(&mut self, entry: Queued<K, T>, heap: usize) {
+        self.heap += heap;
+        self.entries.push_back(entry);
+    }
+
+    pub(crate) fn pop(&mut self, heap: impl Fn(&What<T>) -> usize) -> Option<Queued<K, T>> {
+        let entry = self.entries.pop_front()?;
+        self.heap = self.heap.saturating_sub(heap(&entry.what));
+        Some(entry)
+    }
+
+    /// The watermark under which the next entry was made.
+    pub(crate) fn front_at(&self) -> Option<i64> {
+        self.entries.front().map(|entry| entry.at)
+    }
+
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &Queued<K, T>> {
+        self.entries.iter()
+    }
+
+    /// The watermark of the first late event for a slice.
+    pub(crate) fn first_event_at(&self) -> Option<i64> {
+        self.entries.iter().find(|entry| matches!(entry.what, What::Event { .. })).map(|entry| entry.at)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(crate) fn shrink(&mut self) {
+        self.entries.shrink_to_fit();
+    }
+}
+
+impl<K: Eq, T> Queue<K, T> {
+    /// Whether a late event of a key waits for one of these slices. O(entries).
+    pub(crate) fn has_event(&self, (first, beyond): (i64, i64), key: &K) -> bool {
+        self.entries.iter().any(|entry| {
+            matches!(entry.what, What::Event { slice, .. } if first <= slice && slice < beyond)
+                && entry.key == *key
+        })
+    }
+}
