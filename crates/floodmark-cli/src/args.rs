@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::aggregate::Function;
 use crate::error::Stop;
 use crate::time::Unit;
+use crate::windows::{Accumulate, Early, WindowSpec};
 
 /// Event-time windows over files and pipes of rows.
 #[derive(Debug, Parser)]
@@ -23,6 +24,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Group rows into windows of event time and write a record for each result
+    #[command(after_help = crate::windows::HELP)]
     Run(Box<RunArgs>),
     /// Measure how far out of order a stream is, so that --max-delay can be chosen
     Disorder(DisorderArgs),
@@ -79,10 +81,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
     pub(crate) key: Vec<String>,
 
-    /// tumbling:SIZE or sliding:SIZE/SLIDE, then an offset if the windows do not start at 1970-01-01T00:00Z:
-    /// tumbling:1h, sliding:6h/1h, tumbling:1d-5h
-    #[arg(long, value_name = "WINDOW", allow_hyphen_values = true)]
-    pub(crate) window: WindowSpec,
+    /// Windows to group by (see below); repeat it for several at once, which the field `window` of the results
+    /// then tells apart
+    #[arg(long, value_name = "WINDOW", required = true, allow_hyphen_values = true)]
+    pub(crate) window: Vec<WindowSpec>,
 
     /// How far rows may arrive behind the latest one of their partition: results wait that long.
     /// `floodmark disorder` helps to choose
@@ -92,6 +94,18 @@ pub(crate) struct RunArgs {
     /// How long a result is kept for rows that come even later; each of them gives a further record
     #[arg(long, value_name = "DURATION", default_value = "0s")]
     pub(crate) allowed_lateness: Span,
+
+    /// Results of a window before its end too: each time that so many rows of a key have come (events:100),
+    /// at the multiples of a length of event time from the window's start on (every:10m), or so long after a
+    /// new row on the wall clock (clock:10s). Results by the clock depend on when rows arrive, so it does not
+    /// go with --checkpoint. Repeat it or separate with commas. Not for count windows
+    #[arg(long, value_name = "EARLY", value_delimiter = ',')]
+    pub(crate) early: Vec<Early>,
+
+    /// What a window's results hold when it has several, early or late ones: all rows so far, those since its
+    /// result before, or all so far and in `retracts` the results that this one replaces. Not for count windows
+    #[arg(long, value_enum, default_value_t = Accumulate::Accumulating)]
+    pub(crate) accumulate: Accumulate,
 
     /// count, or sum, min, max, mean, variance (of a sample), first, last (by event time), collect, or
     /// topN (top3), each as NAME:COLUMN; repeat it or separate with commas. Empty values are passed over
@@ -189,6 +203,16 @@ impl RunArgs {
         self.output_format.unwrap_or_else(|| OutputFormat::of(&self.output))
     }
 
+    /// Whether results say which they replace.
+    pub(crate) fn retracts(&self) -> bool {
+        self.accumulate == Accumulate::Retracting
+    }
+
+    /// Whether results depend on the clock on the wall.
+    pub(crate) fn goes_by_the_clock(&self) -> bool {
+        self.idle_timeout.is_some() || self.early.iter().any(|early| matches!(early, Early::Clock(_)))
+    }
+
     /// The columns that the run reads, without repetition.
     pub(crate) fn columns(&self) -> Vec<String> {
         let aggregated = self.aggregate.iter().filter_map(|aggregate| aggregate.column.clone());
@@ -203,10 +227,13 @@ impl RunArgs {
 
     /// The fields of a result, in order; refused when two would have the same name.
     pub(crate) fn fields(&self) -> Result<Vec<String>, Stop> {
-        let mut fields = vec![String::from("window_start"), String::from("window_end")];
+        let mut fields = Vec::new();
+        fields.extend((self.window.len() > 1).then(|| String::from("window")));
+        fields.extend([String::from("window_start"), String::from("window_end")]);
         fields.extend(self.key.iter().cloned());
         fields.extend(self.aggregate.iter().map(AggregateSpec::field));
         fields.extend([String::from("timing"), String::from("pane")]);
+        fields.extend(self.retracts().then(|| String::from("retracts")));
         match fields.iter().enumerate().find(|(i, field)| fields[..*i].contains(field)) {
             Some((_, field)) => Err(Stop::Usage(format!(
                 "two fields of the results would be called `{field}`: leave one of the columns or aggregates out, \
@@ -227,6 +254,11 @@ impl RunArgs {
         let list = |items: Vec<String>| items.join(",");
         let or_none = |value: Option<String>| value.unwrap_or_else(|| String::from(NOT_GIVEN));
         let input = &self.input;
+        let windows = match &self.window[..] {
+            [window] => window.to_string(),
+            // The results say them as they were given.
+            several => list(several.iter().map(|window| window.given.clone()).collect()),
+        };
         [
             ("format", or_none(input.format.map(|format| format!("{format:?}").to_lowercase()))),
             ("time", input.time.clone()),
@@ -234,7 +266,7 @@ impl RunArgs {
             ("assume-utc", input.assume_utc.to_string()),
             ("partition", or_none(input.partition.clone())),
             ("key", list(self.key.clone())),
-            ("window", self.window.to_string()),
+            ("window", windows),
             ("max-delay", self.max_delay.to_string()),
             ("allowed-lateness", self.allowed_lateness.to_string()),
             ("aggregate", list(self.aggregate.iter().map(ToString::to_string).collect())),
@@ -244,6 +276,8 @@ impl RunArgs {
             ("output-format", format!("{:?}", self.output_format()).to_lowercase()),
             ("late", or_none(self.late.as_deref().map(absolute))),
             ("errors", or_none(input.errors.as_deref().map(absolute))),
+            ("early", list(self.early.iter().map(ToString::to_string).collect())),
+            ("accumulate", format!("{:?}", self.accumulate).to_lowercase()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into()
@@ -274,6 +308,15 @@ impl Span {
 
     pub(crate) fn from_micros(micros: u64) -> Self {
         Self(Duration::from_micros(micros))
+    }
+
+    pub(crate) fn is_zero(self) -> bool {
+        self.0.is_zero()
+    }
+
+    /// For a part that is not 0.
+    pub(crate) fn is_multiple_of(self, part: Self) -> bool {
+        self.0.as_micros().is_multiple_of(part.0.as_micros())
     }
 }
 
@@ -321,65 +364,6 @@ impl fmt::Display for Span {
             }
         }
         f.pad(&text)
-    }
-}
-
-/// `tumbling:1h`, `sliding:6h/1h`, `tumbling:1d-5h`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct WindowSpec {
-    pub(crate) size: Span,
-    /// None: tumbling.
-    pub(crate) slide: Option<Span>,
-    pub(crate) offset: TimeDelta,
-}
-
-impl FromStr for WindowSpec {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (kind, rest) = text.split_once(':').ok_or("expected tumbling:SIZE or sliding:SIZE/SLIDE")?;
-        let (lengths, offset) = match rest.find(['+', '-']) {
-            Some(at) => (&rest[..at], parse_offset(&rest[at..])?),
-            None => (rest, TimeDelta::zero()),
-        };
-        let (size, slide) = match (kind, lengths.split_once('/')) {
-            ("tumbling", None) => (lengths.parse()?, None),
-            ("sliding", Some((size, slide))) => (size.parse()?, Some(slide.parse()?)),
-            ("tumbling", Some(_)) => {
-                return Err(String::from("tumbling windows have one length: tumbling:1h"));
-            }
-            ("sliding", None) => return Err(String::from("sliding windows need two lengths: sliding:6h/1h")),
-            _ => return Err(format!("no windows are called {kind:?}; there are tumbling and sliding")),
-        };
-        if size == Span(Duration::ZERO) || slide == Some(Span(Duration::ZERO)) {
-            return Err(String::from("a window cannot have length 0"));
-        }
-        Ok(Self { size, slide, offset })
-    }
-}
-
-fn parse_offset(text: &str) -> Result<TimeDelta, String> {
-    let (sign, span) = text.split_at(1);
-    let span: Span = span.parse()?;
-    Ok(if sign == "-" { -span.delta() } else { span.delta() })
-}
-
-impl fmt::Display for WindowSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.slide {
-            Some(slide) => write!(f, "sliding:{}/{slide}", self.size)?,
-            None => write!(f, "tumbling:{}", self.size)?,
-        }
-        let micros = self.offset.num_microseconds().unwrap_or_default();
-        match micros {
-            0 => Ok(()),
-            _ => write!(
-                f,
-                "{}{}",
-                if micros < 0 { '-' } else { '+' },
-                Span::from_micros(micros.unsigned_abs())
-            ),
-        }
     }
 }
 
@@ -449,29 +433,6 @@ impl FromStr for Every {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn windows_are_written_as_they_are_read() {
-        for text in
-            ["tumbling:1h", "sliding:6h/1h", "tumbling:1d-5h", "sliding:1h30m/250ms+15m", "tumbling:1w"]
-        {
-            assert_eq!(text.parse::<WindowSpec>().unwrap().to_string(), text);
-        }
-        assert_eq!("tumbling:90m".parse::<WindowSpec>().unwrap().to_string(), "tumbling:1h30m");
-        for text in [
-            "tumbling",
-            "tumbling:",
-            "tumbling:0s",
-            "tumbling:1h/1h",
-            "sliding:1h",
-            "session:1h",
-            "tumbling:1ns",
-            "tumbling:1M",
-            "tumbling:1year",
-        ] {
-            assert!(text.parse::<WindowSpec>().is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn aggregates_are_written_as_they_are_read() {

@@ -1,8 +1,8 @@
 //! `floodmark`: event-time windows over files and pipes of rows.
 //!
-//! The files follow the data: [`args`] → [`input`] (blocks of text columns) → [`time`] and [`row`] (a
-//! row becomes an event) → [`run`] (the kernel, with [`aggregate`]) → [`output`], with [`checkpoint`]
-//! and [`summary`] beside it. [`disorder`] is the second command.
+//! The files follow the data: [`args`] (with [`windows`]) → [`input`] (blocks of text columns) → [`time`] and
+//! [`row`] (a row becomes an event) → [`run`] (the kernel, with [`aggregate`]) → [`results`] and [`output`], with
+//! [`checkpoint`] and [`summary`] beside it. [`disorder`] is the second command.
 
 #![forbid(unsafe_code)]
 
@@ -16,10 +16,12 @@ mod input;
 mod interrupt;
 mod output;
 mod partitions;
+mod results;
 mod row;
 mod run;
 mod summary;
 mod time;
+mod windows;
 
 use std::process::ExitCode;
 

@@ -236,6 +236,18 @@ fn push_value(json: &mut Vec<u8>, value: &Value) {
     }
 }
 
+/// Fields as a JSON object.
+pub(crate) fn json_object<'a>(fields: impl Iterator<Item = (&'a str, &'a Value)>) -> String {
+    let mut json = Vec::new();
+    for (name, value) in fields {
+        push_name(&mut json, name);
+        push_value(&mut json, value);
+    }
+    json.push(b'}');
+    // JSON is UTF-8.
+    String::from_utf8_lossy(&json).into_owned()
+}
+
 /// A text as JSON: a number or truth value if it was one (`kind`) and reads as one, else a string.
 pub(crate) fn json_token(text: &str, kind: Kind) -> String {
     let is_plain = match kind {

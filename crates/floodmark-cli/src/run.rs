@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chrono::TimeDelta;
-use floodmark::{Admission, Config, Late, LateReason, Timestamp, Watermark, Windowing};
+use floodmark::{Admission, Config, Late, LateReason, Timestamp, Watermark, Windowing, Windows};
 
 use crate::aggregate::{Functions, Row};
-use crate::args::{Every, RunArgs, Suspect};
+use crate::args::{Every, OutputFormat, RunArgs, Suspect};
 use crate::bad_rows::BadRows;
 use crate::checkpoint::{Checkpoint, Folder, Input, Progress};
 use crate::error::{Stop, say};
@@ -17,9 +17,11 @@ use crate::input::{Block, Blocks, Fault, Header, Next, Plan, Position, Record};
 use crate::interrupt;
 use crate::output::{GivenBack, LateTable, Table};
 use crate::partitions::Partitions;
+use crate::results::Records;
 use crate::row::{Clock, Key, NeverSeen, RowReader};
 use crate::summary::{Bar, Summary};
 use crate::time::Unit;
+use crate::windows::{Early, WindowSpec};
 
 /// How long the loop waits for input before it looks at the clock and for Ctrl-C.
 const WAIT: Duration = Duration::from_millis(50);
@@ -36,10 +38,12 @@ pub(crate) fn run(args: RunArgs) -> Result<(), Stop> {
     }
 }
 
-/// What clap cannot check: that the inputs are there before an output is emptied, that no output overwrites
-/// an input or another output, and that a checkpoint can cut them all back.
+/// What clap cannot check: that the windows go with what is asked of them, that the inputs are there before an
+/// output is emptied, that no output overwrites an input or another output, and that a checkpoint can cut them
+/// all back.
 fn check(args: &RunArgs) -> Result<(), Stop> {
     args.fields()?;
+    check_windows(args)?;
     Input::all(&args.input)?;
     let pipe = Path::new("-");
     let mut taken: Vec<&Path> =
@@ -70,19 +74,50 @@ fn check(args: &RunArgs) -> Result<(), Stop> {
     Ok(())
 }
 
+fn check_windows(args: &RunArgs) -> Result<(), Stop> {
+    let refuse = |why: String| Err(Stop::Usage(why));
+    let early = &args.early;
+    if let Some((one, again)) = pairs(&args.window).find(|(one, other)| one.is_same(other)) {
+        return refuse(format!("--window {} and {} are the same: leave one out", one.given, again.given));
+    }
+    if let Some((one, other)) = pairs(early).find(|(one, other)| one.is_like(other)) {
+        return refuse(format!("--early {one} and {other} do not go together: leave one out"));
+    }
+    if !early.is_empty() && args.window.iter().all(WindowSpec::is_count) {
+        return refuse(String::from(
+            "--early adds results before the end of a window, but count windows have theirs when they are full: \
+             leave it out, or group by --window global",
+        ));
+    }
+    let clock = early.iter().find(|early| matches!(early, Early::Clock(_)));
+    if let (Some(clock), Some(_)) = (clock, &args.checkpoint) {
+        return refuse(format!(
+            "--early {clock} makes results depend on when rows arrive, so a run with --checkpoint would not go on as \
+             it was: leave one of them out, or take --early every: or events:"
+        ));
+    }
+    if args.retracts() && args.output_format() == OutputFormat::Csv {
+        return refuse(String::from(
+            "--accumulate retracting gives each result a list of those that it replaces, which CSV has no place for: \
+             write NDJSON (--output-format ndjson)",
+        ));
+    }
+    Ok(())
+}
+
+/// Each with all that come after it.
+fn pairs<T>(all: &[T]) -> impl Iterator<Item = (&T, &T)> {
+    all.iter().enumerate().flat_map(|(i, one)| all[i + 1..].iter().map(move |other| (one, other)))
+}
+
 fn is_same(a: &Path, b: &Path) -> bool {
     let place = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).ok();
     place(a) == place(b)
 }
 
 fn kernel(args: &RunArgs) -> Result<Kernel, Stop> {
-    let window = args.window;
-    let config = match window.slide {
-        Some(slide) => Config::sliding(window.size.delta(), slide.delta()),
-        None => Config::tumbling(window.size.delta()),
-    };
-    let mut config = config
-        .offset(window.offset)
+    let windows = args.window.iter().map(|spec| windows(args, spec)).collect::<Result<Vec<_>, _>>()?;
+    let mut config = Config::windows(windows)
         .max_disorder(args.max_delay.delta())
         .allowed_lateness(args.allowed_lateness.delta());
     if let Some(timeout) = args.idle_timeout {
@@ -100,10 +135,18 @@ fn kernel(args: &RunArgs) -> Result<Kernel, Stop> {
     Ok(kernel.ordered())
 }
 
+fn windows(args: &RunArgs, spec: &WindowSpec) -> Result<Windows, Stop> {
+    let windows = spec.windows().map_err(|error| Stop::Usage(error.to_string()))?;
+    Ok(match spec.is_count() {
+        true => windows,
+        false => windows.trigger(Early::trigger(&args.early)).accumulation(args.accumulate.into()),
+    })
+}
+
 /// A run under way.
 struct Run {
     args: RunArgs,
-    fields: Vec<String>,
+    records: Records,
     kernel: Kernel,
     clock: Clock,
     partitions: Partitions,
@@ -179,7 +222,7 @@ impl Run {
         let mixed = args.output == Path::new("-") && io::stdout().is_terminal();
         let bar = Bar::new(&plan, args.input.quiet || mixed);
         Ok(Some(Self {
-            fields: args.fields()?,
+            records: Records::new(&args)?,
             outputs: Outputs::open(&args, saved.as_ref())?,
             clock: Clock::new(&args.input, progress.unit),
             partitions: Partitions::from(saved.map(|saved| saved.partitions).unwrap_or_default()),
@@ -232,7 +275,7 @@ impl Run {
         if interrupt::asked() {
             return Err(Stop::Interrupted(String::new()));
         }
-        if self.args.idle_timeout.is_some() {
+        if self.args.goes_by_the_clock() {
             self.kernel.tick(now());
             self.drain()?;
             self.outputs.flush()?;
@@ -337,29 +380,9 @@ impl Run {
 
     /// Writes everything that is due.
     fn drain(&mut self) -> Result<(), Stop> {
-        let (table, fields) = (&mut self.outputs.panes, &self.fields);
+        let kinds = self.progress.kinds.as_deref().unwrap_or_default();
         while let Some(pane) = self.kernel.poll() {
-            let mut names = fields.iter().map(String::as_str);
-            let mut name = || names.next().unwrap_or_default();
-            table.text(name(), &pane.window.start.to_string())?;
-            table.text(name(), &pane.window.end.to_string())?;
-            let kinds = self.progress.kinds.as_deref().unwrap_or_default();
-            for value in pane.key {
-                let name = name();
-                match value {
-                    Some(text) => {
-                        let kind = crate::row::kind_of(kinds, name);
-                        table.json(name, &crate::output::json_token(text, kind))?;
-                    }
-                    None => table.json(name, "null")?,
-                }
-            }
-            for value in &pane.value {
-                table.value(name(), value)?;
-            }
-            table.text(name(), &pane.timing.to_string())?;
-            table.json(name(), &pane.index.to_string())?;
-            table.end()?;
+            self.records.write(pane, kinds, &mut self.outputs.panes)?;
         }
         Ok(())
     }
