@@ -247,9 +247,9 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             self.firing.expire(plan, &mut self.store, &algebra, watermark);
         }
         for (_, keyed) in &mut self.keyed {
-            keyed.shrink();
+            keyed.shrink(watermark == i64::MAX, &algebra);
         }
-        if self.store.live() == 0 {
+        if self.store.live() == 0 && self.live_windows() == 0 {
             self.queue.shrink();
         }
     }

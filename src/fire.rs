@@ -1,11 +1,9 @@
-//! What is due, in which order, and how far the host has drained it.
+//! What of the slices is due, and how far the host has drained it.
 //!
-//! The panes form a log: first what each rise of the watermark made due, in the order of (end, start), then
-//! what each late event changed, in the order of their arrival; and so on. The log does not depend on when
-//! the host polls. It is not stored: between two late events it follows from the slices, so what is stored
-//! is a cursor and the late events not reached yet. Those wait *with their slices unchanged*, because
-//! windows due before them must not see them. All slices that a due window has are sealed for
-//! direct insertion (the operator sends such events here), so tables stand still while they are drained.
+//! What is due follows from the slices, so what is stored is a cursor. Late events wait in the queue *with
+//! their slices unchanged*, because windows due before them must not see them. All slices that a due window
+//! has are sealed for direct insertion (the operator sends such events to the queue), so tables stand still while they
+//! are drained.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;

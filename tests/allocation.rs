@@ -5,8 +5,8 @@ mod shared;
 
 use chrono::TimeDelta;
 use floodmark::{
-    Admission, Aggregate, Collect, Config, Count, LateFiring, Max, Partition, Sum, Timestamp, Watermark,
-    Windowing,
+    Accumulation, Admission, Aggregate, Collect, Config, Count, LateFiring, Max, Partition, Sum, Timestamp,
+    Trigger, Watermark, Windowing, Windows,
 };
 use shared::allocation::{Tally, measure, tally};
 
@@ -149,6 +149,12 @@ fn e2_steady_sliding_by_subtraction_of_sparse_slices_allocates_nothing() {
 }
 
 #[test]
+fn e2_steady_sessions_allocate_nothing() {
+    let config = Config::session(seconds(1)).max_disorder(seconds(1));
+    assert_steady(config.build::<u64, i64, _>(totals()).unwrap(), 1, Stream::new(1000, 2000), 400, 60);
+}
+
+#[test]
 fn e2_steady_windows_drained_before_the_next_allocate_nothing() {
     let mut kernel: Windowing<u64, i64, Totals> = Config::tumbling(seconds(1)).build(totals()).unwrap();
     let partition = kernel.add_partition();
@@ -279,6 +285,31 @@ fn e2_memory_returns_after_late_events_once_per_drain() {
             .max_disorder(seconds(1))
             .allowed_lateness(seconds(5))
             .late_firing(LateFiring::OncePerDrain)
+            .build::<u64, i64, _>(totals())
+            .unwrap()
+    });
+}
+
+#[test]
+fn e2_memory_returns_after_sessions() {
+    assert_empties(|| {
+        let config = Config::session(seconds(1)).max_disorder(seconds(1)).allowed_lateness(seconds(5));
+        config.build::<u64, i64, _>(totals()).unwrap()
+    });
+}
+
+#[test]
+fn e2_memory_returns_after_several_definitions_with_early_and_retracted_panes() {
+    assert_empties(|| {
+        let early = Trigger::on_time().early_every(seconds(1)).early_every_events(3);
+        let windows = [
+            Windows::cumulative(seconds(1), seconds(4)),
+            Windows::session(seconds(1)),
+            Windows::tumbling(seconds(2)),
+        ];
+        Config::windows(windows.map(|windows| windows.trigger(early)))
+            .accumulation(Accumulation::Retracting)
+            .max_disorder(seconds(1))
             .build::<u64, i64, _>(totals())
             .unwrap()
     });

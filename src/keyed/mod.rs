@@ -97,6 +97,8 @@ pub(crate) struct Keyed<K, T> {
     last_fired: Option<(i64, i64)>,
     /// Heap owned by partials.
     heap: usize,
+    /// Hardly any cell was in use when that was looked at last.
+    sparse: bool,
 }
 
 #[derive(Debug)]
@@ -131,6 +133,7 @@ impl<K, T> Keyed<K, T> {
             marks: 0,
             last_fired: None,
             heap: 0,
+            sparse: false,
         }
     }
 
@@ -802,14 +805,30 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         self.last_fired = window;
     }
 
-    /// Returns memory when nothing is there any more.
-    pub(crate) fn shrink(&mut self) {
-        if self.live() == 0 && self.asides == 0 && self.cells.capacity() > 0 {
-            let last_fired = self.last_fired;
-            *self = Self { last_fired, ..Self::new(self.rules.clone()) };
+    /// Returns memory when hardly anything of it has been used for the second time in a row, or the input has
+    /// ended. O(cells left), each time after at least seven times as many have gone.
+    pub(crate) fn shrink<V, A: Aggregate<V, Acc = T>>(&mut self, at_end: bool, algebra: &Algebra<'_, V, A>) {
+        let sparse = self.cells.len() >= SMALL && self.live() < self.cells.len() / 8;
+        let again = core::mem::replace(&mut self.sparse, sparse);
+        if !(sparse && again || at_end && self.live() == 0) {
+            return;
+        }
+        let before = core::mem::replace(self, Self::new(self.rules.clone()));
+        self.last_fired = before.last_fired;
+        for slot in before.cells.into_iter().flatten() {
+            // What was taken once can be taken again.
+            let _ = self.restore_cell(slot.cell, algebra);
+        }
+        for (rank, panes) in before.aside {
+            for (key, pane) in panes {
+                let _ = self.restore_aside(rank, key, pane, algebra);
+            }
         }
     }
 }
+
+/// Cells that are not worth giving back.
+const SMALL: usize = 64;
 
 impl<K, T> Cell<K, T> {
     fn new(key: K, (start, end): (i64, i64), partial: T, watermark: i64) -> Self {

@@ -3,6 +3,8 @@
 use alloc::vec::Vec;
 use core::hash::Hash;
 
+use smallvec::SmallVec;
+
 use super::cell::{Cell, Replaced, State};
 use super::{Keyed, Offer};
 use crate::aggregate::Aggregate;
@@ -10,6 +12,9 @@ use crate::fire::Order;
 use crate::slice::Algebra;
 use crate::time::Timestamp;
 use crate::windows::Assigner;
+
+/// Sessions that become one: hardly ever more than two.
+type Joined = SmallVec<[u32; 4]>;
 
 impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     fn gap_and_length(&self, own: Option<i64>) -> (i64, Option<i64>) {
@@ -27,10 +32,10 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
 
     /// The open sessions that an event joins, in the order of their starts: those that it touches or overlaps,
     /// as far as the longest length lets them be one.
-    pub(super) fn joined<V>(&self, offer: &Offer<'_, K, V>) -> Vec<u32> {
+    pub(super) fn joined<V>(&self, offer: &Offer<'_, K, V>) -> Joined {
         let own = self.own_session(offer);
         let (_, length) = self.gap_and_length(None);
-        let mut touched: Vec<(i64, i64, u32)> = Vec::new();
+        let mut touched: SmallVec<[(i64, i64, u32); 4]> = SmallVec::new();
         for &id in self.index.iter_hash(offer.hash) {
             let Some(cell) = self.cell(id).filter(|cell| cell.key == *offer.key) else { continue };
             let touches = cell.start <= own.1 && own.0 <= cell.end;
@@ -40,7 +45,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         }
         touched.sort_unstable();
         let (mut first, mut last) = (offer.time, offer.time);
-        let mut joined = Vec::new();
+        let mut joined = Joined::new();
         for (start, _, id) in touched {
             let Some(cell) = self.cell(id) else { continue };
             let both = (first.min(start), last.max(cell.last));
@@ -117,7 +122,8 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         offer: &Offer<'_, K, V>,
         algebra: &Algebra<'_, V, A>,
     ) -> Option<u32> {
-        let parts: Vec<Cell<K, T>> = joined.iter().filter_map(|&id| self.remove(id, algebra)).collect();
+        let parts: SmallVec<[Cell<K, T>; 2]> =
+            joined.iter().filter_map(|&id| self.remove(id, algebra)).collect();
         let before = parts.partition_point(|part| part.start <= offer.time);
         let mut partial = None;
         for part in &parts[..before] {
