@@ -254,6 +254,7 @@ impl RunArgs {
         let list = |items: Vec<String>| items.join(",");
         let or_none = |value: Option<String>| value.unwrap_or_else(|| String::from(NOT_GIVEN));
         let input = &self.input;
+        let early = list(self.early.iter().map(ToString::to_string).collect());
         let windows = match &self.window[..] {
             [window] => window.to_string(),
             // The results say them as they were given.
@@ -276,7 +277,7 @@ impl RunArgs {
             ("output-format", format!("{:?}", self.output_format()).to_lowercase()),
             ("late", or_none(self.late.as_deref().map(absolute))),
             ("errors", or_none(input.errors.as_deref().map(absolute))),
-            ("early", list(self.early.iter().map(ToString::to_string).collect())),
+            ("early", or_none((!self.early.is_empty()).then_some(early))),
             ("accumulate", format!("{:?}", self.accumulate).to_lowercase()),
         ]
         .map(|(name, value)| (name.to_owned(), value))

@@ -8,7 +8,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::thread;
 
-use common::{Lines, MAIN_JOB, Random, counts, feed, floodmark, january, january_rows, stderr, stdout};
+use common::{
+    Lines, MAIN_JOB, MANY_WINDOWS, Random, counts, feed, floodmark, january, january_rows, stderr, stdout,
+};
 use flate2::{Compression, write::GzEncoder};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -42,15 +44,20 @@ fn as_ndjson(csv: &str) -> String {
 
 #[test]
 fn a_pipe_read_in_pieces_of_any_size_gives_the_bytes_that_the_file_gives() {
+    for more in [&[][..], &MANY_WINDOWS] {
+        in_pieces(&[&MAIN_JOB[..], more].concat());
+    }
+}
+
+fn in_pieces(job: &[&str]) {
     let mut random = Random::new();
     let dir = tempfile::tempdir().unwrap();
     let late = [dir.path().join("late-file.ndjson"), dir.path().join("late-pipe.ndjson")];
-    let file =
-        floodmark(&["run"]).arg(january()).args(MAIN_JOB).arg("--late").arg(&late[0]).output().unwrap();
+    let file = floodmark(&["run"]).arg(january()).args(job).arg("--late").arg(&late[0]).output().unwrap();
 
     let text = fs::read(january()).unwrap();
     let mut command = floodmark(&["run", "-"]);
-    let command = command.args(MAIN_JOB).arg("--late").arg(&late[1]);
+    let command = command.args(job).arg("--late").arg(&late[1]);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
@@ -378,12 +385,27 @@ fn wrong_usage_exits_2_and_touches_nothing() {
         (&["--max-delay", "1h", "--key", "count"], "two fields of the results would be called `count`"),
         (&["--max-delay", "1h", "--aggregate", "median:distance_mi"], "no aggregate is called \"median\""),
         (&["--max-delay", "1h", "--on-error", "side"], "--errors"),
+        (&["--max-delay", "1h", "--window", "session"], "'session' for '--window <WINDOW>': how long?"),
+        (&["--max-delay", "1h", "--window", "calendar:1d@New_York"], "there is no time zone \"New_York\""),
+        (
+            &["--max-delay", "1h", "--window", "tumbling:60m"],
+            "--window tumbling:1h and tumbling:60m are the same",
+        ),
+        (&["--max-delay", "1h", "--window", "global", "--key", "window"], "would be called `window`"),
+        (&["--max-delay", "1h", "--early", "10m"], "expected events:100, every:10m"),
+        (&["--max-delay", "1h", "--early", "every:1h,every:2h"], "--early every:1h and every:2h do not go"),
+        (&["--max-delay", "1h", "--accumulate", "retracting", "--output", "x.csv"], "write NDJSON"),
+        (&["--max-delay", "1h", "--accumulate", "retracting", "--key", "retracts"], "called `retracts`"),
         (&["--max-delay", "1h", "--resume"], "--checkpoint"),
     ] {
         let output = floodmark(&[&job[..], extra].concat()).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{extra:?}: {}", stderr(&output));
         assert!(stderr(&output).contains(why), "{}", stderr(&output));
     }
+    let job = ["run", path, "--time", "departed_at", "--max-delay", "1h", "--window", "count:9"];
+    let output = floodmark(&[&job[..], &["--early", "events:3"]].concat()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("group by --window global"), "{}", stderr(&output));
     assert_eq!(fs::read(&input).unwrap(), before);
 }
 

@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use common::{Lines, MAIN_JOB, Random, floodmark, january, january_rows, stderr};
+use common::{Lines, MAIN_JOB, MANY_WINDOWS, Random, floodmark, january, january_rows, stderr};
 
 /// A folder with the outputs and the checkpoint of one run.
 struct Place(tempfile::TempDir);
@@ -46,19 +46,38 @@ impl Place {
 }
 
 fn uninterrupted(input: &Path) -> [String; 2] {
+    let outputs = uninterrupted_with(input, &[]);
+    assert!(outputs[1].lines().count() > 10, "some are to be late");
+    outputs
+}
+
+fn uninterrupted_with(input: &Path, extra: &[&str]) -> [String; 2] {
     let place = Place::new();
-    let output = place.run(input, "10s", &[]);
+    let output = place.run(input, "10s", extra);
     assert!(output.status.success(), "{}", stderr(&output));
     let outputs = place.outputs();
-    assert!(outputs.iter().all(|output| output.lines().count() > 10));
+    assert!(outputs[0].lines().count() > 10);
     outputs
 }
 
 #[test]
 fn killed_at_random_moments_and_resumed_the_bytes_are_the_same() {
+    killed_and_resumed(&january(), &[]);
+}
+
+#[test]
+fn several_windows_with_sessions_and_early_and_replaced_results_are_resumed_to_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let input = dir.path().join("input.csv");
+    fs::write(&input, january_rows(8000)).unwrap();
+    killed_and_resumed(&input, &MANY_WINDOWS);
+}
+
+fn killed_and_resumed(input: &Path, extra: &[&str]) {
     let rounds: usize = std::env::var("FLOODMARK_KILLS").map_or(24, |rounds| rounds.parse().unwrap());
     let mut random = Random::new();
-    let expected = uninterrupted(&january());
+    let expected = uninterrupted_with(input, extra);
+    let resumed = [extra, &["--resume"]].concat();
     let (mut kills, mut before_the_first, mut passes) = (0, 0, 0);
     while kills < rounds {
         let place = Place::new();
@@ -66,8 +85,7 @@ fn killed_at_random_moments_and_resumed_the_bytes_are_the_same() {
         for longest in (60_000..).step_by(30_000) {
             // Small intervals make many files be written, synced and renamed, which is where to hit.
             let every = (1 + random.below(400)).to_string();
-            let mut child =
-                place.command(&january(), &every, &["--resume"]).stderr(Stdio::null()).spawn().unwrap();
+            let mut child = place.command(input, &every, &resumed).stderr(Stdio::null()).spawn().unwrap();
             thread::sleep(Duration::from_micros(random.below(longest)));
             child.kill().unwrap();
             let status = child.wait().unwrap();
@@ -238,6 +256,12 @@ fn a_checkpoint_is_only_used_when_asked_for_and_for_the_same_run() {
     let why = "--aggregate was count,mean:dep_delay_min,max:dep_delay_min, now it is ";
     refused(&place, &input, &with(&["--aggregate", "min:distance_mi"]), why);
     refused(&place, &input, &with(&["--key", "dest"]), "--key was carrier, now it is carrier,dest");
+    let why = "--window was tumbling:1h, now it is tumbling:1h,session:30m";
+    refused(&place, &input, &with(&["--window", "session:30m"]), why);
+    let why = "--early was (not given), now it is events:3";
+    refused(&place, &input, &with(&["--early", "events:3"]), why);
+    let why = "--accumulate was accumulating, now it is discarding";
+    refused(&place, &input, &with(&["--accumulate", "discarding"]), why);
     let other = dir.path().join("other.csv");
     fs::copy(&input, &other).unwrap();
     refused(&place, &other, &resume, "other.csv");

@@ -48,6 +48,22 @@ pub(crate) const MAIN_JOB: [&str; 18] = [
     "max:dep_delay_min",
 ];
 
+/// What gives the main job several windows, with results of all kinds.
+pub(crate) const MANY_WINDOWS: [&str; 12] = [
+    "--window",
+    "session:30m/5h",
+    "--window",
+    "calendar:1d@America/New_York",
+    "--window",
+    "count:100",
+    "--early",
+    "events:7,every:2h",
+    "--accumulate",
+    "retracting",
+    "--output-format",
+    "ndjson",
+];
+
 /// Runs to the end with `input` on standard input.
 pub(crate) fn feed(args: &[&str], input: &[u8]) -> Output {
     let mut command = floodmark(args);
