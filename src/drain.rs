@@ -6,7 +6,6 @@
 //! waits in a queue.
 
 use core::hash::Hash;
-use core::marker::PhantomData;
 
 use chrono::TimeDelta;
 
@@ -18,7 +17,6 @@ use crate::lateness::Lateness;
 use crate::operator::Windowing;
 use crate::output::{Pane, Retracted, Timing};
 use crate::queue::{Queued, What};
-use crate::slice::Algebra;
 use crate::time::{Timestamp, Watermark, Window};
 
 /// Who has the next pane.
@@ -57,7 +55,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     #[inline(never)]
     fn poll_busy(&mut self) -> Option<Pane<'_, K, A::Output>> {
         // What almost every poll comes to.
-        let next = match self.firing.next_drained(&self.store, &self.hashing) {
+        let next = match self.firing.next_drained(&self.store, &self.algebra.hashing) {
             Some(ready) => Some(Next::Slices(ready)),
             None => self.advance(),
         };
@@ -105,13 +103,8 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     }
 
     fn go_on(&mut self, reached: i64) -> Option<Ready> {
-        let algebra = Algebra {
-            aggregate: &self.aggregate,
-            hashing: &self.hashing,
-            inverse: self.inverse,
-            value: PhantomData,
-        };
-        self.firing.go_on(self.plan.as_ref()?, &mut self.store, &algebra, reached)
+        let algebra = &self.algebra;
+        self.firing.go_on(self.plan.as_ref()?, &mut self.store, algebra, reached)
     }
 
     /// Who has what is due first at `reached`: by firing time, end, start and definition (F2).
@@ -131,24 +124,19 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
 
     /// Begins a window of slices, or does what is next for a definition of keys' own windows.
     fn advance_source(&mut self, rank: Rank, source: Source) -> Option<Next> {
-        let algebra = Algebra {
-            aggregate: &self.aggregate,
-            hashing: &self.hashing,
-            inverse: self.inverse,
-            value: PhantomData,
-        };
+        let algebra = &self.algebra;
         let windows = &mut self.counters.windows_fired;
         match source {
             Source::Slices => {
                 let plan = self.plan.as_ref()?;
                 let window = self.firing.next_due(plan, &self.store, rank.0)?;
                 *windows += 1;
-                self.firing.begin(window, plan, &mut self.store, &algebra);
+                self.firing.begin(window, plan, &mut self.store, algebra);
                 None
             }
             Source::Keyed(place) => {
                 let (number, keyed) = self.keyed.get_mut(place)?;
-                self.emitted = Some(keyed.advance(rank, &algebra, self.order, windows)?);
+                self.emitted = Some(keyed.advance(rank, algebra, self.order, windows)?);
                 Some(Next::Keyed(*number))
             }
         }
@@ -163,26 +151,16 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             Queued { at, what: What::Event { .. }, .. } => plan.lateness.first_open(&plan.grid, *at),
             Queued { what: What::Pane { .. }, .. } => return None,
         };
-        let algebra = Algebra {
-            aggregate: &self.aggregate,
-            hashing: &self.hashing,
-            inverse: self.inverse,
-            value: PhantomData,
-        };
-        self.firing.next_marked(plan, &self.store, &algebra, before)
+        let algebra = &self.algebra;
+        self.firing.next_marked(plan, &self.store, algebra, before)
     }
 
     /// What an event has caused, if there is anything: its pane, or that its slice has changed.
     fn pop_queue(&mut self) -> Option<Option<Next>> {
-        let algebra = Algebra {
-            aggregate: &self.aggregate,
-            hashing: &self.hashing,
-            inverse: self.inverse,
-            value: PhantomData,
-        };
+        let algebra = &self.algebra;
         let heap = |what: &What<A::Acc>| match what {
-            What::Event { partial, .. } => self.aggregate.heap_bytes(partial),
-            What::Pane { pane, .. } => pane.heap_bytes(&algebra),
+            What::Event { partial, .. } => self.algebra.aggregate.heap_bytes(partial),
+            What::Pane { pane, .. } => pane.heap_bytes(algebra),
         };
         let Queued { at, key, what } = self.queue.pop(heap)?;
         Some(match what {
@@ -192,7 +170,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             }
             What::Event { slice, partial } => {
                 if let Some(plan) = &self.plan {
-                    self.firing.apply(at, key, (slice, partial), plan, &mut self.store, &algebra);
+                    self.firing.apply(at, key, (slice, partial), plan, &mut self.store, algebra);
                 }
                 None
             }
@@ -201,12 +179,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
 
     /// The next of the late panes that are owed once per drain, by (end, start) and definition.
     fn next_marked(&mut self, watermark: i64) -> Option<Next> {
-        let algebra = Algebra {
-            aggregate: &self.aggregate,
-            hashing: &self.hashing,
-            inverse: self.inverse,
-            value: PhantomData,
-        };
+        let algebra = &self.algebra;
         loop {
             let sliced = self.plan.as_ref().and_then(|plan| {
                 let Window { start, end } = plan.grid.window(self.firing.first_marked()?);
@@ -217,14 +190,14 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             });
             match keyed.chain(sliced).min_by_key(|&(window, number, _)| (window, number))?.2 {
                 Source::Slices => {
-                    let ready = self.firing.next_marked(self.plan.as_ref()?, &self.store, &algebra, None);
+                    let ready = self.firing.next_marked(self.plan.as_ref()?, &self.store, algebra, None);
                     if let Some(ready) = ready {
                         return Some(Next::Slices(ready));
                     }
                 }
                 Source::Keyed(place) => {
                     let (number, keyed) = self.keyed.get_mut(place)?;
-                    if let Some(pane) = keyed.fire_marked(watermark, &algebra, self.order) {
+                    if let Some(pane) = keyed.fire_marked(watermark, algebra, self.order) {
                         self.emitted = Some(pane);
                         return Some(Next::Keyed(*number));
                     }
@@ -235,19 +208,14 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
 
     /// Everything has been handed out: what nobody needs any more goes.
     fn expire(&mut self, watermark: i64) {
-        let algebra = Algebra {
-            aggregate: &self.aggregate,
-            hashing: &self.hashing,
-            inverse: self.inverse,
-            value: PhantomData,
-        };
+        let algebra = &self.algebra;
         self.emitted = None;
         if let Some(plan) = &self.plan {
             self.firing.forget();
-            self.firing.expire(plan, &mut self.store, &algebra, watermark);
+            self.firing.expire(plan, &mut self.store, algebra, watermark);
         }
         for (_, keyed) in &mut self.keyed {
-            keyed.shrink(watermark == i64::MAX, &algebra);
+            keyed.shrink(watermark == i64::MAX, algebra);
         }
         if self.store.live() == 0 && self.live_windows() == 0 {
             self.queue.shrink();
@@ -267,19 +235,19 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             Ready::OnTime { spot, .. } => {
                 let content = self.firing.combine.content(&self.store);
                 let (key, partial) = content.at(spot)?;
-                let value = match content.rest(spot, || self.hashing.hash(key), key) {
-                    None => self.aggregate.lower(partial),
+                let value = match content.rest(spot, || self.algebra.hashing.hash(key), key) {
+                    None => self.algebra.aggregate.lower(partial),
                     Some(rest) => {
                         let mut whole = partial.clone();
-                        self.aggregate.combine(&mut whole, rest);
-                        self.aggregate.lower(&whole)
+                        self.algebra.aggregate.combine(&mut whole, rest);
+                        self.algebra.aggregate.lower(&whole)
                     }
                 };
                 (key, value)
             }
             Ready::Late { .. } => {
                 let (key, partial) = self.firing.late()?;
-                (key, self.aggregate.lower(partial))
+                (key, self.algebra.aggregate.lower(partial))
             }
         };
         let definition = plan.definition;
@@ -313,7 +281,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         };
         let retracts = replaced.iter().map(|pane| Retracted {
             window: window(pane.start, pane.end),
-            value: self.aggregate.lower(&pane.partial),
+            value: self.algebra.aggregate.lower(&pane.partial),
         });
         self.retracted.clear();
         self.retracted.extend(retracts);
@@ -321,7 +289,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             key,
             window: window(*start, *end),
             definition,
-            value: self.aggregate.lower(partial),
+            value: self.algebra.aggregate.lower(partial),
             retracts: &self.retracted,
             timing: *timing,
             index: *index,
@@ -371,18 +339,18 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     }
 
     fn find_window(&self, key: &K, window: Window, watermark: i64) -> (WindowProgress, bool) {
-        let hash = self.hashing.hash(key);
+        let hash = self.algebra.hashing.hash(key);
         let sliced = self.plan.as_ref().and_then(|plan| {
             let ordinal = plan.grid.find(window)?;
             let slices = plan.grid.slices_of(ordinal);
             let present = self.queue.has_event(slices, key)
-                || self.algebra().fold(&self.store, slices, hash, key).is_some();
+                || self.algebra.fold(&self.store, slices, hash, key).is_some();
             let due = present && ordinal >= self.firing.next;
             Some((progress_of(window, plan.lateness, watermark, due), present))
         });
         let bounds = (window.start.as_micros(), window.end.as_micros());
         let keyed = self.keyed.iter().filter_map(|(_, keyed)| {
-            let cell = keyed.window(hash, key, bounds, &self.hashing);
+            let cell = keyed.window(hash, key, bounds, &self.algebra.hashing);
             if cell.is_none() && !keyed.rules.assigner.has(bounds) {
                 return None;
             }

@@ -164,10 +164,10 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         &mut self,
         plan: &Plan<K>,
         store: &mut Store<K, T>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
         reached: i64,
     ) -> Option<Ready> {
-        if let Some(ready) = self.next_drained(store, algebra.hashing) {
+        if let Some(ready) = self.next_drained(store, &algebra.hashing) {
             return Some(ready);
         }
         if let Some(drain) = &self.drain {
@@ -201,12 +201,12 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         window: i64,
         plan: &Plan<K>,
         store: &mut Store<K, T>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) {
         self.combine.prepare(plan.grid.slices_of(window), store, algebra);
         let mut scan = Some(Scan::default());
         if let Some(order) = plan.order {
-            self.list_all(store, algebra.hashing);
+            self.list_all(store, &algebra.hashing);
             let content = self.combine.content(store);
             let key = |spot: &Spot| content.at(*spot).map(|(key, _)| key);
             self.list.sort_unstable_by(|a, b| match (key(a), key(b)) {
@@ -233,7 +233,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         (window, bounds): (i64, Window),
         keys: &[K],
         store: &Store<K, T>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) -> Result<(), &'static str> {
         let content = self.combine.content(store);
         self.list.clear();
@@ -270,9 +270,9 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         (slice, partial): (i64, T),
         plan: &Plan<K>,
         store: &mut Store<K, T>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) {
-        let aggregate = algebra.aggregate;
+        let aggregate = &algebra.aggregate;
         let hash = algebra.hashing.hash(&key);
         let heap = aggregate.heap_bytes(&partial);
         let was_there = match store.get_mut(slice, hash, &key) {
@@ -284,7 +284,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
                 true
             }
             None => {
-                store.insert(slice, hash, key.clone(), partial, heap, algebra.hashing);
+                store.insert(slice, hash, key.clone(), partial, heap, &algebra.hashing);
                 false
             }
         };
@@ -299,7 +299,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         &mut self,
         plan: &Plan<K>,
         store: &Store<K, T>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) -> Option<Ready> {
         while let Some(refire) = &mut self.refire {
             if refire.next >= refire.beyond {
@@ -321,14 +321,14 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
                 LateFiring::EachEvent => {
                     let index = reissue.next;
                     reissue.next = index.saturating_add(1);
-                    self.note_reissue(window, hash, &key, reissue, algebra.hashing);
+                    self.note_reissue(window, hash, &key, reissue, &algebra.hashing);
                     let (partial, _) = algebra.fold(store, slices, hash, &key)?;
                     self.late = Some((key, partial));
                     return Some(Ready::Late { window, index });
                 }
                 LateFiring::OncePerDrain if !reissue.marked => {
                     reissue.marked = true;
-                    self.note_reissue(window, hash, &key, reissue, algebra.hashing);
+                    self.note_reissue(window, hash, &key, reissue, &algebra.hashing);
                     self.marks += 1;
                     let marked = self.marked.entry(window).or_default();
                     let place = match plan.order {
@@ -348,7 +348,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         &mut self,
         plan: &Plan<K>,
         store: &Store<K, T>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
         before: Option<i64>,
     ) -> Option<Ready> {
         loop {
@@ -369,7 +369,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
                 continue;
             };
             let reissue = Reissue { next: index.saturating_add(1), marked: false };
-            self.note_reissue(window, hash, &key, reissue, algebra.hashing);
+            self.note_reissue(window, hash, &key, reissue, &algebra.hashing);
             self.late = Some((key, partial));
             return Some(Ready::Late { window, index });
         }
@@ -399,7 +399,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         &mut self,
         plan: &Plan<K>,
         store: &mut Store<K, T>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
         reached: i64,
     ) {
         if !self.marked.is_empty() {

@@ -4,7 +4,6 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 use core::hash::Hash;
-use core::marker::PhantomData;
 use core::ops::Range;
 
 use chrono::TimeDelta;
@@ -18,7 +17,7 @@ use crate::keyed::{Emission, Findings, Keyed, Offer};
 use crate::lateness::Verdict;
 use crate::output::{Admission, Event, Late, LateReason, Missed, Retracted};
 use crate::queue::{Queue, Queued, What};
-use crate::slice::{Algebra, Combine, Hashing, Inverse, Store, Strategy};
+use crate::slice::{Algebra, Combine, Hashing, Store, Strategy};
 use crate::stats::Counters;
 use crate::time::{Timestamp, Watermark, whole_micros};
 use crate::watermark::{Partition, PartitionStatus, Progress};
@@ -38,9 +37,8 @@ pub struct Windowing<K, V, A: Aggregate<V>> {
     /// The slices before this belong to a window that is due.
     sealed: i64,
     pub(crate) store: Store<K, A::Acc>,
-    pub(crate) hashing: Hashing,
     pub(crate) progress: Progress,
-    pub(crate) aggregate: A,
+    pub(crate) algebra: Algebra<V, A>,
     pub(crate) counters: Counters,
     /// There may be something to poll.
     pub(crate) busy: bool,
@@ -56,10 +54,8 @@ pub struct Windowing<K, V, A: Aggregate<V>> {
     pub(crate) retracted: Vec<Retracted<A::Output>>,
     pub(crate) order: Option<Order<K>>,
     pub(crate) settings: Settings,
-    pub(crate) inverse: Option<Inverse<A, A::Acc>>,
     gap_by: Option<GapOf<V>>,
     peak_bytes: usize,
-    value: PhantomData<fn(V)>,
 }
 
 impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
@@ -81,9 +77,8 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
         Self {
             sealed: i64::MIN,
             store: Store::new(grid),
-            hashing: Hashing::new(settings.seed),
             progress: Progress::new(settings.rules),
-            aggregate,
+            algebra: Algebra::new(aggregate, Hashing::new(settings.seed)),
             counters: Counters::default(),
             busy: false,
             plan,
@@ -94,10 +89,8 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
             retracted: Vec::new(),
             order: None,
             settings,
-            inverse: None,
             gap_by: None,
             peak_bytes: 0,
-            value: PhantomData,
         }
     }
 
@@ -136,8 +129,8 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
         A: Invertible<V>,
     {
         let overlaps = self.plan.as_ref().is_some_and(|plan| plan.grid.slices_per_window() > 1);
-        if overlaps && self.inverse.is_none() && self.is_fresh() {
-            self.inverse = Some(A::uncombine);
+        if overlaps && self.algebra.inverse.is_none() && self.is_fresh() {
+            self.algebra.inverse = Some(A::uncombine);
             self.firing.combine = Combine::new(Strategy::SubtractOnEvict);
         }
         self
@@ -283,15 +276,6 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
         self.keyed.iter().map(|(_, keyed)| keyed.live()).sum()
     }
 
-    pub(crate) fn algebra(&self) -> Algebra<'_, V, A> {
-        Algebra {
-            aggregate: &self.aggregate,
-            hashing: &self.hashing,
-            inverse: self.inverse,
-            value: PhantomData,
-        }
-    }
-
     /// Evaluates the watermark and what follows from it.
     pub(crate) fn settle(&mut self) {
         let boundary = self.progress.boundary();
@@ -360,14 +344,14 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let time = time.into();
         let micros = time.as_micros();
         if let Some(table) = self.store.open_at(micros) {
-            let hash = self.hashing.hash(&key);
+            let hash = self.algebra.hashing.hash(&key);
             let Some(partial) = table.get_mut(hash, &key) else {
                 return self.push_new(Event { partition, time, key, value }, hash);
             };
             if self.progress.note(partition, micros) {
-                let before = self.aggregate.heap_bytes(partial);
-                self.aggregate.add(partial, time, &value);
-                let after = self.aggregate.heap_bytes(partial);
+                let before = self.algebra.aggregate.heap_bytes(partial);
+                self.algebra.aggregate.add(partial, time, &value);
+                let after = self.algebra.aggregate.heap_bytes(partial);
                 self.counters.accepted += 1;
                 if before != after {
                     self.note_heap(micros, before, after);
@@ -386,9 +370,9 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             && !table.is_full()
             && self.progress.note(event.partition, micros)
         {
-            let partial = self.aggregate.lift(event.time, &event.value);
-            let heap = self.aggregate.heap_bytes(&partial);
-            table.insert(hash, event.key, partial, 0, &self.hashing);
+            let partial = self.algebra.aggregate.lift(event.time, &event.value);
+            let heap = self.algebra.aggregate.heap_bytes(&partial);
+            table.insert(hash, event.key, partial, 0, &self.algebra.hashing);
             self.counters.accepted += 1;
             if heap > 0 {
                 self.note_heap(micros, 0, heap);
@@ -415,7 +399,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             Err(reason) => return Err(self.reject(event, reason)),
         };
         self.settle();
-        let hash = self.hashing.hash(&event.key);
+        let hash = self.algebra.hashing.hash(&event.key);
         let (findings, slice) = self.judge(&event, hash);
         let admission = match findings {
             Findings { open: 0, missed: None } => {
@@ -595,16 +579,11 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             return;
         }
         let offer = self.offer(event, hash);
-        let algebra = Algebra {
-            aggregate: &self.aggregate,
-            hashing: &self.hashing,
-            inverse: self.inverse,
-            value: PhantomData,
-        };
+        let algebra = &self.algebra;
         let (queue, at) = (&mut self.queue, offer.watermark);
         for (number, keyed) in &mut self.keyed[which] {
-            keyed.take(&offer, &algebra, self.order, &mut |key, pane| {
-                let heap = pane.heap_bytes(&algebra);
+            keyed.take(&offer, algebra, self.order, &mut |key, pane| {
+                let heap = pane.heap_bytes(algebra);
                 queue.push(Queued { at, key, what: What::Pane { definition: *number, pane } }, heap);
             });
         }
@@ -615,20 +594,20 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     fn take_into_slice(&mut self, slice: i64, hash: u64, key: K, time: Timestamp, value: &V) {
         if time.as_micros() < self.sealed {
             // A window that has this slice is due: the event waits until the drain has come by.
-            let partial = self.aggregate.lift(time, value);
-            let heap = self.aggregate.heap_bytes(&partial);
+            let partial = self.algebra.aggregate.lift(time, value);
+            let heap = self.algebra.aggregate.heap_bytes(&partial);
             let at = self.progress.settled();
             self.queue.push(Queued { at, key, what: What::Event { slice, partial } }, heap);
             self.busy = true;
         } else if let Some(partial) = self.store.get_mut(slice, hash, &key) {
-            let before = self.aggregate.heap_bytes(partial);
-            self.aggregate.add(partial, time, value);
-            let after = self.aggregate.heap_bytes(partial);
+            let before = self.algebra.aggregate.heap_bytes(partial);
+            self.algebra.aggregate.add(partial, time, value);
+            let after = self.algebra.aggregate.heap_bytes(partial);
             self.store.add_heap(slice, before, after);
         } else {
-            let partial = self.aggregate.lift(time, value);
-            let heap = self.aggregate.heap_bytes(&partial);
-            self.store.insert(slice, hash, key, partial, heap, &self.hashing);
+            let partial = self.algebra.aggregate.lift(time, value);
+            let heap = self.algebra.aggregate.heap_bytes(&partial);
+            self.store.insert(slice, hash, key, partial, heap, &self.algebra.hashing);
             self.note_peak();
         }
     }
@@ -646,16 +625,11 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         // What the watermark makes due comes first, so this tick looks at it.
         self.settle();
         let (now, at) = (self.progress.now().unwrap_or(now), self.progress.settled());
-        let algebra = Algebra {
-            aggregate: &self.aggregate,
-            hashing: &self.hashing,
-            inverse: self.inverse,
-            value: PhantomData,
-        };
+        let algebra = &self.algebra;
         let queue = &mut self.queue;
         for (number, keyed) in &mut self.keyed {
-            keyed.tick(now, at, &algebra, self.order, &mut |key, pane| {
-                let heap = pane.heap_bytes(&algebra);
+            keyed.tick(now, at, algebra, self.order, &mut |key, pane| {
+                let heap = pane.heap_bytes(algebra);
                 queue.push(Queued { at, key, what: What::Pane { definition: *number, pane } }, heap);
             });
         }

@@ -213,7 +213,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     pub(crate) fn take<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         offer: &Offer<'_, K, V>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
         order: Option<Order<K>>,
         out: &mut impl FnMut(K, Emission<T>),
     ) {
@@ -240,10 +240,10 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         &mut self,
         (start, end): (i64, i64),
         offer: &Offer<'_, K, V>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
         order: Option<Order<K>>,
     ) -> u32 {
-        let hash = window_hash(algebra.hashing, offer.hash, (start, end));
+        let hash = window_hash(&algebra.hashing, offer.hash, (start, end));
         if let Some(id) =
             self.find(hash, |cell| cell.key == *offer.key && (cell.start, cell.end) == (start, end))
         {
@@ -261,9 +261,9 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         &mut self,
         id: u32,
         offer: &Offer<'_, K, V>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) {
-        let (time, aggregate) = (Timestamp::from_micros(offer.time), algebra.aggregate);
+        let (time, aggregate) = (Timestamp::from_micros(offer.time), &algebra.aggregate);
         let Some(cell) = self.cells[id as usize].as_mut().map(|slot| &mut slot.cell) else { return };
         match &mut cell.partial {
             Some(partial) => {
@@ -284,7 +284,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         &mut self,
         id: u32,
         offer: &Offer<'_, K, V>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
         out: &mut impl FnMut(K, Emission<T>),
     ) {
         let Some(slot) = self.cells[id as usize].as_mut() else { return };
@@ -328,7 +328,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         &mut self,
         id: u32,
         timing: Timing,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) -> Option<(K, Emission<T>)> {
         let slot = self.cells.get_mut(id as usize)?.as_mut()?;
         let before = heap_of(&slot.cell, algebra);
@@ -344,7 +344,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         &mut self,
         id: u32,
         watermark: i64,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
         order: Option<Order<K>>,
     ) {
         while let Some(cell) = self.cell(id) {
@@ -372,7 +372,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         &mut self,
         id: u32,
         due: Due,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) -> Option<(K, Emission<T>)> {
         let slot = self.cells.get_mut(id as usize)?.as_mut()?;
         let before = heap_of(&slot.cell, algebra);
@@ -467,7 +467,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     pub(crate) fn advance<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         rank: Rank,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
         order: Option<Order<K>>,
         windows_fired: &mut u64,
     ) -> Option<(K, Emission<T>)> {
@@ -495,7 +495,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
 
     fn take_aside<V, A: Aggregate<V, Acc = T>>(
         &mut self,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) -> Option<(K, Emission<T>)> {
         let mut first = self.aside.first_entry()?;
         let pane = first.get_mut().pop_front();
@@ -511,7 +511,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     fn fire_next<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         rank: Rank,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
         order: Option<Order<K>>,
     ) -> Option<(K, Emission<T>)> {
         let id = match order {
@@ -540,7 +540,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     fn fire_last<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         id: u32,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) -> Option<(K, Emission<T>)> {
         let cell = self.remove(id, algebra)?;
         if !self.rules.fires_at_end() {
@@ -552,7 +552,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     }
 
     /// A cell has closed. It goes, unless it owes a pane still.
-    fn close<V, A: Aggregate<V, Acc = T>>(&mut self, id: u32, algebra: &Algebra<'_, V, A>) {
+    fn close<V, A: Aggregate<V, Acc = T>>(&mut self, id: u32, algebra: &Algebra<V, A>) {
         match self.cell(id) {
             Some(cell) if cell.state.marked => {}
             _ => {
@@ -569,7 +569,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     pub(crate) fn fire_marked<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         watermark: i64,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
         order: Option<Order<K>>,
     ) -> Option<(K, Emission<T>)> {
         loop {
@@ -610,7 +610,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         &mut self,
         now: i64,
         watermark: i64,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
         order: Option<Order<K>>,
         out: &mut impl FnMut(K, Emission<T>),
     ) {
@@ -715,7 +715,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         &mut self,
         hash: u64,
         cell: Cell<K, T>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) -> u32 {
         self.heap += heap_of(&cell, algebra);
         let tick = cell.state.tick;
@@ -740,7 +740,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     fn remove<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         id: u32,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) -> Option<Cell<K, T>> {
         let slot = self.cells.get_mut(id as usize)?.take()?;
         if let Ok(entry) = self.index.find_entry(slot.hash, |&other| other == id) {
@@ -757,12 +757,12 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     pub(crate) fn restore_cell<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         cell: Cell<K, T>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) -> Result<(), &'static str> {
         let window = (cell.start, cell.end);
         let key_hash = algebra.hashing.hash(&cell.key);
         let is_session = matches!(self.rules.assigner, Assigner::Session { .. });
-        let hash = if is_session { key_hash } else { window_hash(algebra.hashing, key_hash, window) };
+        let hash = if is_session { key_hash } else { window_hash(&algebra.hashing, key_hash, window) };
         if cell.start >= cell.end || (!is_session && !self.rules.assigner.has(window)) {
             return Err("a window that is not one of the definition's");
         }
@@ -790,7 +790,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         rank: Rank,
         key: K,
         pane: Emission<T>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) -> Result<(), &'static str> {
         if self.aside.last_key_value().is_some_and(|(&last, _)| rank < last) {
             return Err("panes set aside are not in order");
@@ -807,7 +807,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
 
     /// Returns memory when hardly anything of it has been used for the second time in a row, or the input has
     /// ended. O(cells left), each time after at least seven times as many have gone.
-    pub(crate) fn shrink<V, A: Aggregate<V, Acc = T>>(&mut self, at_end: bool, algebra: &Algebra<'_, V, A>) {
+    pub(crate) fn shrink<V, A: Aggregate<V, Acc = T>>(&mut self, at_end: bool, algebra: &Algebra<V, A>) {
         let sparse = self.cells.len() >= SMALL && self.live() < self.cells.len() / 8;
         let again = core::mem::replace(&mut self.sparse, sparse);
         if !(sparse && again || at_end && self.live() == 0) {
@@ -855,7 +855,7 @@ fn window_hash(hashing: &Hashing, key: u64, window: (i64, i64)) -> u64 {
     hashing.hash_one((key, window))
 }
 
-fn heap_of<K, V, A: Aggregate<V>>(cell: &Cell<K, A::Acc>, algebra: &Algebra<'_, V, A>) -> usize {
+fn heap_of<K, V, A: Aggregate<V>>(cell: &Cell<K, A::Acc>, algebra: &Algebra<V, A>) -> usize {
     let replaced = &cell.replaced;
     let partials = cell.partial.iter().chain(replaced.iter().map(|pane| &pane.partial));
     let heap: usize = partials.map(|partial| algebra.aggregate.heap_bytes(partial)).sum();
@@ -863,7 +863,7 @@ fn heap_of<K, V, A: Aggregate<V>>(cell: &Cell<K, A::Acc>, algebra: &Algebra<'_, 
 }
 
 impl<T> Emission<T> {
-    pub(crate) fn heap_bytes<V, A: Aggregate<V, Acc = T>>(&self, algebra: &Algebra<'_, V, A>) -> usize {
+    pub(crate) fn heap_bytes<V, A: Aggregate<V, Acc = T>>(&self, algebra: &Algebra<V, A>) -> usize {
         let partials = self.replaced.iter().map(|pane| &pane.partial).chain([&self.partial]);
         let heap: usize = partials.map(|partial| algebra.aggregate.heap_bytes(partial)).sum();
         heap + self.replaced.capacity() * size_of::<Replaced<T>>()

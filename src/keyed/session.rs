@@ -83,7 +83,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     pub(super) fn take_into_session<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         offer: &Offer<'_, K, V>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
         order: Option<Order<K>>,
     ) -> Option<u32> {
         let joined = self.joined(offer);
@@ -120,7 +120,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         joined: &[u32],
         to: &Extent,
         offer: &Offer<'_, K, V>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) -> Option<u32> {
         let parts: SmallVec<[Cell<K, T>; 2]> =
             joined.iter().filter_map(|&id| self.remove(id, algebra)).collect();
@@ -178,11 +178,7 @@ fn merged_state<K, T>(parts: &[Cell<K, T>], bounds: (i64, i64), watermark: i64) 
     }
 }
 
-fn append<V, A: Aggregate<V>>(
-    whole: &mut Option<A::Acc>,
-    later: Option<&A::Acc>,
-    algebra: &Algebra<'_, V, A>,
-) {
+fn append<V, A: Aggregate<V>>(whole: &mut Option<A::Acc>, later: Option<&A::Acc>, algebra: &Algebra<V, A>) {
     match (whole.as_mut(), later) {
         (Some(whole), Some(later)) => algebra.aggregate.combine(whole, later),
         (None, Some(later)) => *whole = Some(later.clone()),

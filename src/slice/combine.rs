@@ -24,17 +24,21 @@ use super::{Hashing, Store, Table};
 use crate::aggregate::Aggregate;
 
 /// An aggregate with everything that combining tables needs besides.
-pub(crate) struct Algebra<'a, V, A: Aggregate<V>> {
-    pub(crate) aggregate: &'a A,
-    pub(crate) hashing: &'a Hashing,
+pub(crate) struct Algebra<V, A: Aggregate<V>> {
+    pub(crate) aggregate: A,
+    pub(crate) hashing: Hashing,
     pub(crate) inverse: Option<Inverse<A, A::Acc>>,
-    pub(crate) value: PhantomData<fn(&V)>,
+    value: PhantomData<fn(&V)>,
 }
 
 /// [`Invertible::uncombine`](crate::Invertible::uncombine) of an aggregate that has it.
-pub(crate) type Inverse<A, T> = fn(&A, &mut T, &T);
+type Inverse<A, T> = fn(&A, &mut T, &T);
 
-impl<V, A: Aggregate<V>> Algebra<'_, V, A> {
+impl<V, A: Aggregate<V>> Algebra<V, A> {
+    pub(crate) fn new(aggregate: A, hashing: Hashing) -> Self {
+        Self { aggregate, hashing, inverse: None, value: PhantomData }
+    }
+
     /// One key's partial over the slices `[first, beyond)`, and in how many of them the key is.
     pub(crate) fn fold<K: Hash + Eq>(
         &self,
@@ -90,7 +94,7 @@ impl<V, A: Aggregate<V>> Algebra<'_, V, A> {
         partial: A::Acc,
     ) {
         let heap = self.aggregate.heap_bytes(&partial);
-        table.insert(hash, key.clone(), partial, heap, self.hashing);
+        table.insert(hash, key.clone(), partial, heap, &self.hashing);
     }
 }
 
@@ -192,7 +196,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Combine<K, T> {
         &mut self,
         (first, beyond): (i64, i64),
         store: &Store<K, T>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) {
         match self {
             Self::Single { slice } => *slice = first,
@@ -207,7 +211,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Combine<K, T> {
         &mut self,
         slice: i64,
         store: &Store<K, T>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) {
         match self {
             Self::Single { .. } => {}
@@ -229,7 +233,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Combine<K, T> {
         hash: u64,
         key: &K,
         store: &Store<K, T>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) {
         match self {
             Self::Single { .. } => {}
@@ -243,7 +247,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Combine<K, T> {
         &mut self,
         at: Positions,
         store: &Store<K, T>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) {
         match self {
             Self::Single { slice } => *slice = at.first,
@@ -278,7 +282,7 @@ impl<K: Hash + Eq + Clone, T: Clone> TwoStacks<K, T> {
         first: i64,
         beyond: i64,
         store: &Store<K, T>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) {
         let continues = self.at.first <= first && first <= self.at.beyond && self.at.beyond <= beyond;
         if !continues {
@@ -299,7 +303,7 @@ impl<K: Hash + Eq + Clone, T: Clone> TwoStacks<K, T> {
         first: i64,
         turned: i64,
         store: &Store<K, T>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) {
         self.front.turn_over((first, turned), store, algebra);
         self.back.clear();
@@ -311,7 +315,7 @@ impl<K: Hash + Eq + Clone, T: Clone> TwoStacks<K, T> {
         &mut self,
         beyond: i64,
         store: &Store<K, T>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) {
         for slice in store.live_in(self.at.beyond, beyond) {
             for (key, partial) in store.get(slice).into_iter().flat_map(Table::iter) {
@@ -327,7 +331,7 @@ impl<K: Hash + Eq + Clone, T: Clone> TwoStacks<K, T> {
         hash: u64,
         key: &K,
         store: &Store<K, T>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) {
         let Positions { first, turned, beyond } = self.at;
         if first <= slice && slice < turned {
@@ -361,7 +365,7 @@ impl<K: Hash + Eq + Clone, T: Clone> SubtractOnEvict<K, T> {
         first: i64,
         beyond: i64,
         store: &Store<K, T>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) {
         if !(self.first <= first && first <= self.beyond && self.beyond <= beyond) {
             self.running.clear();
@@ -380,7 +384,7 @@ impl<K: Hash + Eq + Clone, T: Clone> SubtractOnEvict<K, T> {
         &mut self,
         slice: i64,
         store: &Store<K, T>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) {
         for old in store.live_in(self.first, slice) {
             for (key, partial) in store.get(old).into_iter().flat_map(Table::iter) {
@@ -390,7 +394,7 @@ impl<K: Hash + Eq + Clone, T: Clone> SubtractOnEvict<K, T> {
         self.first = self.first.max(slice);
     }
 
-    fn evict<V, A: Aggregate<V, Acc = T>>(&mut self, key: &K, oldest: &T, algebra: &Algebra<'_, V, A>) {
+    fn evict<V, A: Aggregate<V, Acc = T>>(&mut self, key: &K, oldest: &T, algebra: &Algebra<V, A>) {
         let hash = algebra.hashing.hash(key);
         let Some((whole, slices)) = self.running.get_mut(hash, key) else { return };
         let before = algebra.aggregate.heap_bytes(whole);
@@ -398,7 +402,7 @@ impl<K: Hash + Eq + Clone, T: Clone> SubtractOnEvict<K, T> {
         let gone = *slices == 0;
         let after = match algebra.inverse {
             Some(uncombine) if !gone => {
-                uncombine(algebra.aggregate, whole, oldest);
+                uncombine(&algebra.aggregate, whole, oldest);
                 algebra.aggregate.heap_bytes(whole)
             }
             _ => 0,
@@ -409,7 +413,7 @@ impl<K: Hash + Eq + Clone, T: Clone> SubtractOnEvict<K, T> {
         }
     }
 
-    fn enter<V, A: Aggregate<V, Acc = T>>(&mut self, key: &K, latest: &T, algebra: &Algebra<'_, V, A>) {
+    fn enter<V, A: Aggregate<V, Acc = T>>(&mut self, key: &K, latest: &T, algebra: &Algebra<V, A>) {
         let hash = algebra.hashing.hash(key);
         match self.running.get_mut(hash, key) {
             Some((whole, slices)) => {
@@ -421,7 +425,7 @@ impl<K: Hash + Eq + Clone, T: Clone> SubtractOnEvict<K, T> {
             }
             None => {
                 let heap = algebra.aggregate.heap_bytes(latest);
-                self.running.insert(hash, key.clone(), (latest.clone(), 1), heap, algebra.hashing);
+                self.running.insert(hash, key.clone(), (latest.clone(), 1), heap, &algebra.hashing);
             }
         }
     }
@@ -432,7 +436,7 @@ impl<K: Hash + Eq + Clone, T: Clone> SubtractOnEvict<K, T> {
         hash: u64,
         key: &K,
         store: &Store<K, T>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) {
         if slice < self.first || slice >= self.beyond {
             return;
@@ -446,7 +450,7 @@ impl<K: Hash + Eq + Clone, T: Clone> SubtractOnEvict<K, T> {
                 self.running.add_heap(before, after);
             }
             None => {
-                self.running.insert(hash, key.clone(), whole, after, algebra.hashing);
+                self.running.insert(hash, key.clone(), whole, after, &algebra.hashing);
             }
         }
     }

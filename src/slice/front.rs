@@ -99,7 +99,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Front<K, T> {
         &mut self,
         (first, beyond): (i64, i64),
         store: &Store<K, T>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) {
         self.clear();
         let mut slices = core::mem::take(&mut self.slices);
@@ -128,7 +128,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Front<K, T> {
         hash: u64,
         key: &K,
         store: &Store<K, T>,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) {
         let mut used = Vec::new();
         let mut node = self.heads.get(hash, key).copied().unwrap_or(END);
@@ -155,7 +155,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Front<K, T> {
         slice: i64,
         partial: &T,
         next: u32,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) -> u32 {
         let mut whole = partial.clone();
         if let Some(later) = self.nodes.get(next as usize) {
@@ -181,12 +181,12 @@ impl<K: Hash + Eq + Clone, T: Clone> Front<K, T> {
         hash: u64,
         key: &K,
         head: u32,
-        algebra: &Algebra<'_, V, A>,
+        algebra: &Algebra<V, A>,
     ) {
         match self.heads.get_mut(hash, key) {
             Some(known) => *known = head,
             None => {
-                self.heads.insert(hash, key.clone(), head, 0, algebra.hashing);
+                self.heads.insert(hash, key.clone(), head, 0, &algebra.hashing);
             }
         }
     }

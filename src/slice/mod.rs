@@ -5,6 +5,6 @@ mod front;
 mod store;
 mod table;
 
-pub(crate) use combine::{Algebra, Combine, Inverse, Positions, Scan, Spot, Strategy};
+pub(crate) use combine::{Algebra, Combine, Positions, Scan, Spot, Strategy};
 pub(crate) use store::Store;
 pub(crate) use table::{Hashing, Table};

@@ -153,7 +153,7 @@ impl Description {
             skew: settings.rules.skew.map(|(skew, suspect)| (skew, suspect == Suspect::Admit)),
             ordered: windows.order.is_some(),
             subtract_on_evict: matches!(windows.firing.combine, Combine::SubtractOnEvict(_)),
-            aggregate: windows.aggregate.name(),
+            aggregate: windows.algebra.aggregate.name(),
         }
     }
 

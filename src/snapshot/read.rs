@@ -3,7 +3,6 @@
 
 use alloc::vec::Vec;
 use core::hash::Hash;
-use core::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
@@ -16,7 +15,7 @@ use crate::grid::Grid;
 use crate::keyed::{Cell, Emission};
 use crate::operator::Windowing;
 use crate::queue::{Queued, What};
-use crate::slice::{Algebra, Positions};
+use crate::slice::Positions;
 use crate::watermark::Progress;
 
 impl<K, V, A> Windowing<K, V, A>
@@ -90,12 +89,12 @@ where
         }
         for _ in 0..entries {
             let (key, partial): (K, A::Acc) = input.get()?;
-            let hash = self.hashing.hash(&key);
+            let hash = self.algebra.hashing.hash(&key);
             if self.store.get_mut(slice, hash, &key).is_some() {
                 return Err(input.unreadable("a key stands twice in a slice"));
             }
-            let heap = self.aggregate.heap_bytes(&partial);
-            self.store.insert(slice, hash, key, partial, heap, &self.hashing);
+            let heap = self.algebra.aggregate.heap_bytes(&partial);
+            self.store.insert(slice, hash, key, partial, heap, &self.algebra.hashing);
         }
         input.end()
     }
@@ -125,18 +124,13 @@ where
         self.firing.next = cursor.next;
         let grid = *self.grid().map_err(|why| input.unreadable(why))?;
         let bounds = |window| grid.window(window);
-        let algebra = Algebra {
-            aggregate: &self.aggregate,
-            hashing: &self.hashing,
-            inverse: self.inverse,
-            value: PhantomData,
-        };
-        self.firing.combine.rebuild(cursor.positions, &self.store, &algebra);
+        let algebra = &self.algebra;
+        self.firing.combine.rebuild(cursor.positions, &self.store, algebra);
         let remaining: Vec<K> = input.all()?;
         match cursor.draining {
             Some(window) => self
                 .firing
-                .resume((window, bounds(window)), &remaining, &self.store, &algebra)
+                .resume((window, bounds(window)), &remaining, &self.store, algebra)
                 .map_err(|why| input.unreadable(why))?,
             None if remaining.is_empty() => {}
             None => return Err(input.unreadable("keys to drain without a window")),
@@ -184,8 +178,8 @@ where
             let (window, entries): (i64, usize) = input.get()?;
             for _ in 0..entries {
                 let (key, reissue): (K, Reissue) = input.get()?;
-                let hash = self.hashing.hash(&key);
-                self.firing.note_reissue(window, hash, &key, reissue, &self.hashing);
+                let hash = self.algebra.hashing.hash(&key);
+                self.firing.note_reissue(window, hash, &key, reissue, &self.algebra.hashing);
             }
         }
         let windows: usize = input.get()?;
@@ -209,12 +203,7 @@ where
 {
     fn read_keyed(&mut self, place: usize, payload: &[u8]) -> Result<(), RestoreError> {
         let mut input = Input::new(payload, Section::Keyed);
-        let algebra = Algebra {
-            aggregate: &self.aggregate,
-            hashing: &self.hashing,
-            inverse: self.inverse,
-            value: PhantomData,
-        };
+        let algebra = &self.algebra;
         let (number, keyed) = &mut self.keyed[place];
         if input.get::<u32>()? != *number {
             return Err(input.unreadable("definitions are not in order"));
@@ -225,13 +214,13 @@ where
             let CellHeader { start, end, last, reach, state } = header;
             let replaced = input.all()?;
             let cell = Cell { key, start, end, last, reach, partial, replaced, state };
-            keyed.restore_cell(cell, &algebra).map_err(|why| input.unreadable(why))?;
+            keyed.restore_cell(cell, algebra).map_err(|why| input.unreadable(why))?;
         }
         let asides: usize = input.get()?;
         for _ in 0..asides {
             let (rank, key): ((i64, i64, i64), K) = input.get()?;
             let pane = input.pane()?;
-            keyed.restore_aside(rank, key, pane, &algebra).map_err(|why| input.unreadable(why))?;
+            keyed.restore_aside(rank, key, pane, algebra).map_err(|why| input.unreadable(why))?;
         }
         keyed.restore_last_fired(last_fired);
         input.end()
@@ -252,7 +241,7 @@ where
                 None => {
                     let (slice, partial): (i64, A::Acc) = input.get()?;
                     self.check_slice(slice).map_err(|why| input.unreadable(why))?;
-                    let heap = self.aggregate.heap_bytes(&partial);
+                    let heap = self.algebra.aggregate.heap_bytes(&partial);
                     (What::Event { slice, partial }, heap)
                 }
                 Some(definition) => {
@@ -260,7 +249,7 @@ where
                     if !self.keyed.iter().any(|(number, _)| *number == definition) {
                         return Err(input.unreadable("a pane of a definition that has none of its kind"));
                     }
-                    let heap = pane.heap_bytes(&self.algebra());
+                    let heap = pane.heap_bytes(&self.algebra);
                     (What::Pane { definition, pane }, heap)
                 }
             };

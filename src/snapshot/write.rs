@@ -56,7 +56,7 @@ where
             draining: firing.drain.as_ref().map(|drain| drain.window),
         };
         let mut bytes = put(&cursor, bytes);
-        bytes = put_all(&firing.remaining(&self.store, &self.hashing), bytes);
+        bytes = put_all(&firing.remaining(&self.store, &self.algebra.hashing), bytes);
         bytes = put(&firing.refire, bytes);
         bytes = put(&firing.reissues.len(), bytes);
         for (&window, reissues) in &firing.reissues {
