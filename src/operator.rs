@@ -20,7 +20,7 @@ use crate::queue::{Queue, Queued, What};
 use crate::slice::{Algebra, Combine, Hashing, Store, Strategy};
 use crate::stats::Counters;
 use crate::time::{Timestamp, Watermark, whole_micros};
-use crate::watermark::{Partition, PartitionStatus, Progress};
+use crate::watermark::{Partition, PartitionState, PartitionStatus, Progress};
 use crate::windows::{Assigner, Definition};
 
 /// How a session's gap follows from an event.
@@ -247,6 +247,21 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
     /// When the partition is not there.
     pub fn partition(&self, partition: Partition) -> Result<PartitionStatus, UnknownPartition> {
         self.progress.get(partition).ok_or(UnknownPartition { partition })
+    }
+
+    /// The active partitions whose own watermark is ahead of the watermark by more than `by`: those to pause if
+    /// what they have brought in advance takes too much state. It is advice: they are taken from as before.
+    ///
+    /// Nobody is ahead before every partition has reported.
+    pub fn ahead_by(&self, by: TimeDelta) -> impl Iterator<Item = PartitionStatus> + '_ {
+        let watermark = self.progress.watermark();
+        // Saturating: a bound that is finer than a microsecond or does not fit is as good as the next one.
+        let by = by.num_microseconds().unwrap_or(if by < TimeDelta::zero() { i64::MIN } else { i64::MAX });
+        self.progress.statuses().filter(move |status| {
+            status.state == PartitionState::Active
+                && watermark > i64::MIN
+                && status.watermark.as_micros().saturating_sub(watermark) > by
+        })
     }
 
     /// What became of all events and windows so far.

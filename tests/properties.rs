@@ -982,6 +982,31 @@ fn l2_a_pane_that_is_owed_shows_no_event_that_missed_its_window() {
     assert_eq!((pane.window, pane.timing, pane.value), (window(15, 25), Timing::Late, 1));
 }
 
+// Alignment.
+
+#[test]
+fn w3_partitions_far_ahead_are_named_and_taken_from_all_the_same() {
+    let mut kernel: Plain = Config::tumbling(micros(10)).max_disorder(micros(2)).build(Count).unwrap();
+    let [slow, near, far, idle, new] = [(); 5].map(|()| kernel.add_partition());
+    let ahead = |kernel: &Plain, by| -> Vec<Partition> {
+        kernel.ahead_by(micros(by)).map(|status| status.partition).collect()
+    };
+    for (partition, time) in [(slow, 12), (near, 32), (far, 33), (idle, 900)] {
+        assert_eq!(kernel.push(partition, at(time), 1, 0).unwrap(), Admission::Accepted);
+    }
+    kernel.mark_idle(idle).unwrap();
+    assert_eq!(ahead(&kernel, 0), [], "one has not reported: nobody knows");
+    kernel.end_partition(new).unwrap();
+    assert_eq!(kernel.watermark(), mark(10));
+    assert_eq!(ahead(&kernel, 0), [near, far]);
+    assert_eq!(ahead(&kernel, 20), [far], "by more than the bound");
+    assert_eq!(ahead(&kernel, 21), []);
+    assert_eq!(kernel.ahead_by(TimeDelta::MAX).count(), 0);
+    assert_eq!(kernel.ahead_by(TimeDelta::MIN).count(), 3);
+    assert_eq!(kernel.push(far, at(1000), 1, 0).unwrap(), Admission::Accepted);
+    assert_eq!(ahead(&kernel, 900), [far]);
+}
+
 // X1, L3: explaining.
 
 fn window(start: i64, end: i64) -> Window {
