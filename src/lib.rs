@@ -5,6 +5,8 @@
 //! events back instead of losing them. It does no I/O, reads no clock and spawns nothing: the same calls
 //! give the same answers.
 //!
+//! The [guide] explains event time, watermarks, lateness, triggers and the rest, with examples.
+//!
 //! # The contract
 //!
 //! There is one type, [`Windowing`], and four kinds of methods:
@@ -117,6 +119,8 @@ pub use stats::Counters;
 
 mod error;
 pub use error::{ConfigError, Rejected, RestoreError, UnknownPartition};
+
+pub mod guide;
 
 /// The README's example, compiled and run with the tests.
 #[cfg(doctest)]
