@@ -156,6 +156,42 @@ fn the_days_on_which_clocks_are_changed_have_23_and_25_hours() {
 }
 
 #[test]
+fn every_way_to_write_windows_gives_those_that_it_says() {
+    let rows = at((0..5).map(|i| instant("2013-01-01T00:00:00Z") + TimeDelta::minutes(20 * i)));
+    let cases: [(&str, &[[&str; 3]]); 9] = [
+        (
+            "session:30m/1h",
+            &[["2013-01-01T00:00", "2013-01-01T01:00", "3"], ["2013-01-01T01:00", "2013-01-01T01:50", "2"]],
+        ),
+        ("session:20m", &[["2013-01-01T00:00", "2013-01-01T01:40", "5"]]),
+        ("tumbling:1d-5h", &[["2012-12-31T19:00", "2013-01-01T19:00", "5"]]),
+        (
+            "sliding:1h/40m+15m",
+            &[
+                ["2012-12-31T23:35", "2013-01-01T00:35", "2"],
+                ["2013-01-01T00:15", "2013-01-01T01:15", "3"],
+                ["2013-01-01T00:55", "2013-01-01T01:55", "2"],
+            ],
+        ),
+        ("calendar:1d", &[["2013-01-01T00:00", "2013-01-02T00:00", "5"]]),
+        ("calendar:1w", &[["2012-12-31T00:00", "2013-01-07T00:00", "5"]]),
+        ("calendar:2mo", &[["2013-01-01T00:00", "2013-03-01T00:00", "5"]]),
+        ("calendar:1q@Europe/Berlin", &[["2012-12-31T23:00", "2013-03-31T22:00", "5"]]),
+        ("calendar:2y", &[["2012-01-01T00:00", "2014-01-01T00:00", "5"]]),
+    ];
+    for (window, expected) in cases {
+        let job =
+            ["run", "-", "--time", "t", "--max-delay", "0s", "-q", "--output-format", "csv", "--window"];
+        let fired = stdout(&feed(&[&job[..], &[window]].concat(), rows.as_bytes()));
+        let fired = fired.lines().skip(1).map(|line| {
+            let fields: Vec<&str> = line.split(',').collect();
+            [fields[0][..16].to_owned(), fields[1][..16].to_owned(), fields[2].to_owned()]
+        });
+        assert_eq!(fired.collect::<Vec<_>>(), expected, "{window}");
+    }
+}
+
+#[test]
 fn several_windows_give_what_each_gives_alone() {
     const WINDOWS: [&str; 8] = [
         "tumbling:60m",
@@ -182,6 +218,8 @@ fn several_windows_give_what_each_gives_alone() {
             let alone = run_text(&[&settings[..], early, &["--window", window]].concat());
             assert!(of_it.collect::<String>() == alone, "{window}, {accumulate}");
             assert!(alone.lines().count() > 10, "{window}");
+            let hundred = alone.lines().filter(|line| line.contains("\"count\":100,")).count();
+            assert!(window != "count:100" || hundred == alone.lines().count(), "each hundred rows, no more");
             count += alone.lines().count();
         }
         assert_eq!(together.lines().count(), count);
