@@ -108,27 +108,27 @@ impl Config {
         Self { windows: self.windows.into_iter().map(set).collect(), ..self }
     }
 
-    /// Sets the [offset](Windows::offset) of all definitions so far.
+    /// Sets the [offset](Windows::offset) of all definitions.
     pub fn offset(self, offset: TimeDelta) -> Self {
         self.for_all(|windows| windows.offset(offset))
     }
 
-    /// Sets the [allowed lateness](Windows::allowed_lateness) of all definitions so far (L1).
+    /// Sets the [allowed lateness](Windows::allowed_lateness) of all definitions (L1).
     pub fn allowed_lateness(self, allowed_lateness: TimeDelta) -> Self {
         self.for_all(|windows| windows.allowed_lateness(allowed_lateness))
     }
 
-    /// Sets for all definitions so far when [late events make a window fire again](Windows::late_firing) (F3).
+    /// Sets for all definitions when [late events make a window fire again](Windows::late_firing) (F3).
     pub fn late_firing(self, late_firing: LateFiring) -> Self {
         self.for_all(|windows| windows.late_firing(late_firing))
     }
 
-    /// Sets the [trigger](Windows::trigger) of all definitions so far (F4).
+    /// Sets the [trigger](Windows::trigger) of all definitions (F4).
     pub fn trigger(self, trigger: Trigger) -> Self {
         self.for_all(|windows| windows.trigger(trigger))
     }
 
-    /// Sets for all definitions so far [what panes hold](Windows::accumulation) (F5).
+    /// Sets for all definitions [what panes hold](Windows::accumulation) (F5).
     pub fn accumulation(self, accumulation: Accumulation) -> Self {
         self.for_all(|windows| windows.accumulation(accumulation))
     }

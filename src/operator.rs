@@ -136,6 +136,11 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
         self
     }
 
+    /// Whether events choose the gaps of their sessions.
+    pub(crate) fn has_own_gaps(&self) -> bool {
+        self.gap_by.is_some()
+    }
+
     /// Whether nothing has happened yet.
     pub(crate) fn is_fresh(&self) -> bool {
         self.counters == Counters::default() && self.progress.is_new()
@@ -178,7 +183,8 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
     }
 
     /// Declares a partition idle: it does not hold the watermark until it is active again, which it is
-    /// when an event or a report of the host's raises its own watermark (W4).
+    /// when an event or a report of the host's raises its own watermark or, where the host sets the
+    /// watermarks, with any event (W4).
     ///
     /// # Errors
     ///

@@ -214,6 +214,17 @@ fn s3_another_configuration_is_named_with_both_values() {
     );
 }
 
+/// How events choose gaps is a function, which cannot be compared; that they do can.
+#[test]
+fn s3_gaps_chosen_by_events_are_part_of_the_configuration() {
+    let build = || -> Windowing<u32, i64, Count> { Config::session(micros(9)).build(Count).unwrap() };
+    let snapshot = build().gap_by(|_| None).snapshot();
+    let error = build().restore(&snapshot).unwrap_err();
+    let expected = "gaps of sessions chosen by events: true, but false is configured";
+    assert!(error.is_configuration() && error.to_string().contains(expected), "{error}");
+    assert!(build().gap_by(|_| None).restore(&snapshot).is_ok());
+}
+
 /// What may differ: an offset by whole slides, the seed, the budget.
 #[test]
 fn s3_the_same_meaning_is_the_same_configuration() {

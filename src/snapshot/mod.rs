@@ -60,6 +60,7 @@ struct Description {
     idle_timeout: Option<i64>,
     hold: bool,
     skew: Option<(i64, bool)>,
+    own_gaps: bool,
     ordered: bool,
     subtract_on_evict: bool,
     aggregate: String,
@@ -151,6 +152,7 @@ impl Description {
             idle_timeout: settings.rules.idle_timeout,
             hold: settings.rules.resume == Resume::Hold,
             skew: settings.rules.skew.map(|(skew, suspect)| (skew, suspect == Suspect::Admit)),
+            own_gaps: windows.has_own_gaps(),
             ordered: windows.order.is_some(),
             subtract_on_evict: matches!(windows.firing.combine, Combine::SubtractOnEvict(_)),
             aggregate: windows.algebra.aggregate.name(),
@@ -167,6 +169,7 @@ impl Description {
         same("an idle timeout in µs of", &self.idle_timeout, &configured.idle_timeout)?;
         same("the watermark held for partitions that resume:", &self.hold, &configured.hold)?;
         same("an allowed skew into the future in µs, and suspects admitted:", &self.skew, &configured.skew)?;
+        same("gaps of sessions chosen by events:", &self.own_gaps, &configured.own_gaps)?;
         same("ordered output:", &self.ordered, &configured.ordered)?;
         same("subtract-on-evict:", &self.subtract_on_evict, &configured.subtract_on_evict)?;
         same("the aggregate", &self.aggregate, &configured.aggregate)
