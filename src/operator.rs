@@ -32,7 +32,9 @@ type GapOf<V> = Box<dyn Fn(&V) -> Option<TimeDelta> + Send + Sync>;
 /// [crate's documentation](crate). For a stream without keys, let the key be `()`.
 ///
 /// Cost, with `n` slices in a window: a push is O(1), one hash probe; a push behind a fired window adds
-/// O(n) when its panes are polled. Polling a pane is O(1) amortised, whatever `n` is.
+/// O(n) when its panes are polled. Polling a pane is O(1) amortised, whatever `n` is. That is for the first
+/// definition of tumbling or sliding windows with the default trigger and accumulation. Of others a push costs a
+/// probe for each window that it goes into, a polled pane O(log windows).
 pub struct Windowing<K, V, A: Aggregate<V>> {
     /// The slices before this belong to a window that is due.
     sealed: i64,
@@ -415,13 +417,13 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     #[inline(never)]
     fn push_slow(&mut self, event: Event<K, V>) -> Result<Admission<K, V>, Rejected<K, V>> {
         let time = event.time.as_micros();
-        let (lane, suspect) = match self.vet(&event) {
+        let (lane, suspect, gap) = match self.vet(&event) {
             Ok(vetted) => vetted,
             Err(reason) => return Err(self.reject(event, reason)),
         };
         self.settle();
         let hash = self.algebra.hashing.hash(&event.key);
-        let (findings, slice) = self.judge(&event, hash);
+        let (findings, slice) = self.judge(&event, hash, gap);
         let admission = match findings {
             Findings { open: 0, missed: None } => {
                 self.counters.unassigned += 1;
@@ -435,7 +437,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
                 if let Some(reason) = self.over_budget(slice, hash, &event) {
                     return Err(self.reject(event, reason));
                 }
-                self.take(slice, hash, event);
+                self.take(slice, hash, gap, event);
                 self.admit(missed)
             }
         };
@@ -450,46 +452,41 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         Ok(admission)
     }
 
-    /// The partition's slot and whether the event is suspect, or why it cannot be taken.
-    fn vet(&mut self, event: &Event<K, V>) -> Result<(u32, bool), Reason> {
+    /// The partition's slot, whether the event is suspect and its own gap, or why it cannot be taken.
+    fn vet(&mut self, event: &Event<K, V>) -> Result<(u32, bool, Option<i64>), Reason> {
         let (time, partition) = (event.time.as_micros(), event.partition);
         let unknown = Reason::UnknownPartition(UnknownPartition { partition });
         let lane = self.progress.find(partition).ok_or(unknown)?;
-        self.check_range(event)?;
+        let gap = self.check_range(event)?;
         match (self.progress.horizon(lane), self.settings.rules.skew) {
             (Some(horizon), Some((_, suspect))) if time > horizon => {
                 self.counters.suspect += 1;
                 match suspect {
-                    Suspect::Admit => Ok((lane, true)),
+                    Suspect::Admit => Ok((lane, true, gap)),
                     Suspect::Reject => Err(Reason::FutureSkew { horizon: Timestamp::from_micros(horizon) }),
                 }
             }
-            _ => Ok((lane, false)),
+            _ => Ok((lane, false, gap)),
         }
     }
 
-    /// The gap that an event chooses, where events do; not positive where it makes no sense.
-    fn gap_of(&self, value: &V) -> Option<i64> {
-        let given = self.gap_by.as_ref()?(value)?;
-        Some(whole_micros(given).unwrap_or(0))
-    }
-
-    /// Whether an event's windows fit the range of time (T2), and its gap makes sense.
-    fn check_range(&self, event: &Event<K, V>) -> Result<(), Reason> {
-        let (time, gap) = (event.time.as_micros(), self.gap_of(&event.value));
+    /// Whether an event's windows fit the range of time (T2), and its gap makes sense; the gap, where events
+    /// choose one. It is asked for once: what an event is judged by is what it is taken by.
+    fn check_range(&self, event: &Event<K, V>) -> Result<Option<i64>, Reason> {
+        let given = self.gap_by.as_ref().and_then(|gap_by| gap_by(&event.value));
+        let gap = given.map(|given| whole_micros(given).unwrap_or(0));
         let (first, beyond) = match gap {
             Some(gap) => self.settings.admits_with(Some(gap.max(1))),
             None => self.settings.admits,
         };
+        let time = event.time.as_micros();
         if time < first || time >= beyond {
             let (first, beyond) = (Timestamp::from_micros(first), Timestamp::from_micros(beyond));
             return Err(Reason::OutOfRange { first, beyond });
         }
-        match (&self.gap_by, gap) {
-            (Some(gap_by), Some(..=0)) => {
-                Err(Reason::Gap { given: gap_by(&event.value).unwrap_or_default() })
-            }
-            _ => Ok(()),
+        match (given, gap) {
+            (Some(given), Some(..=0)) => Err(Reason::Gap { given }),
+            _ => Ok(gap),
         }
     }
 
@@ -525,7 +522,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     }
 
     /// What an event finds over all definitions, and its slice if it goes into one.
-    fn judge(&self, event: &Event<K, V>, hash: u64) -> (Findings, Option<i64>) {
+    fn judge(&self, event: &Event<K, V>, hash: u64, gap: Option<i64>) -> (Findings, Option<i64>) {
         let mut findings = Findings::default();
         let mut into = None;
         let watermark = self.progress.settled();
@@ -541,18 +538,18 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
                 }
             }
         }
-        let offer = self.offer(event, hash);
+        let offer = self.offer(event, hash, gap);
         self.keyed.iter().for_each(|(_, keyed)| keyed.judge(&offer, &mut findings));
         (findings, into)
     }
 
-    fn offer<'a>(&self, event: &'a Event<K, V>, hash: u64) -> Offer<'a, K, V> {
+    fn offer<'a>(&self, event: &'a Event<K, V>, hash: u64, gap: Option<i64>) -> Offer<'a, K, V> {
         Offer {
             key: &event.key,
             hash,
             time: event.time.as_micros(),
             value: &event.value,
-            gap: self.gap_of(&event.value),
+            gap,
             watermark: self.progress.settled(),
             now: self.progress.now(),
         }
@@ -583,23 +580,24 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     }
 
     /// Takes an event that some window accepts, into the definitions' windows one after the other.
-    fn take(&mut self, slice: Option<i64>, hash: u64, event: Event<K, V>) {
-        let Some(slice) = slice else { return self.take_keyed(0..self.keyed.len(), hash, &event) };
+    fn take(&mut self, slice: Option<i64>, hash: u64, gap: Option<i64>, event: Event<K, V>) {
+        let all = 0..self.keyed.len();
+        let Some(slice) = slice else { return self.take_keyed(all, hash, gap, &event) };
         if self.keyed.is_empty() {
             return self.take_into_slice(slice, hash, event.key, event.time, &event.value);
         }
         let sliced = self.plan.as_ref().map_or(u32::MAX, |plan| plan.definition);
         let before = self.keyed.partition_point(|(number, _)| *number < sliced);
-        self.take_keyed(0..before, hash, &event);
+        self.take_keyed(0..before, hash, gap, &event);
         self.take_into_slice(slice, hash, event.key.clone(), event.time, &event.value);
-        self.take_keyed(before..self.keyed.len(), hash, &event);
+        self.take_keyed(before..all.end, hash, gap, &event);
     }
 
-    fn take_keyed(&mut self, which: Range<usize>, hash: u64, event: &Event<K, V>) {
+    fn take_keyed(&mut self, which: Range<usize>, hash: u64, gap: Option<i64>, event: &Event<K, V>) {
         if which.is_empty() {
             return;
         }
-        let offer = self.offer(event, hash);
+        let offer = self.offer(event, hash, gap);
         let algebra = &self.algebra;
         let (queue, at) = (&mut self.queue, offer.watermark);
         for (number, keyed) in &mut self.keyed[which] {

@@ -4,6 +4,8 @@ mod harness;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chrono::TimeDelta;
 use floodmark::{
@@ -980,6 +982,25 @@ fn l2_a_pane_that_is_owed_shows_no_event_that_missed_its_window() {
     assert_eq!((missed.first, missed.count), (window(15, 25), 1));
     let pane = kernel.poll().unwrap();
     assert_eq!((pane.window, pane.timing, pane.value), (window(15, 25), Timing::Late, 1));
+}
+
+/// What an event is judged by is what it is taken by, even if the function changes its mind.
+#[test]
+fn a2_an_events_own_gap_is_asked_for_once() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&asked);
+    let kernel: Plain = Config::session(micros(10)).build(Count).unwrap();
+    let mut kernel = kernel.gap_by(move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Some(micros(3))
+    });
+    let partition = kernel.add_partition();
+    for time in [5, 7, 20] {
+        assert_eq!(kernel.push(partition, at(time), 1, 0).unwrap(), Admission::Accepted);
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 3);
+    kernel.finish();
+    assert_eq!(kernel.poll().map(|pane| pane.window), Some(window(5, 10)));
 }
 
 // Alignment.
