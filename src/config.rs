@@ -8,7 +8,7 @@ use crate::aggregate::Aggregate;
 use crate::error::ConfigError;
 use crate::operator::Windowing;
 use crate::time::whole_micros;
-use crate::watermark::Rules;
+use crate::watermark::{Learning, Rules};
 use crate::windows::{Accumulation, Definition, Trigger, Windows};
 
 /// What to window by, and under which rules.
@@ -31,7 +31,9 @@ use crate::windows::{Accumulation, Definition, Trigger, Windows};
 pub struct Config {
     windows: Vec<Windows>,
     max_disorder: Option<TimeDelta>,
+    learned_disorder: Option<LearnedDisorder>,
     idle_timeout: Option<TimeDelta>,
+    close_after_quiet: Option<TimeDelta>,
     resume: Resume,
     max_future_skew: Option<(TimeDelta, Suspect)>,
     state_budget: usize,
@@ -69,6 +71,66 @@ pub enum LateFiring {
     OncePerDrain,
 }
 
+/// A bound of disorder that is learned (W2): a percentile of the delays that a partition's events have had, where the delay
+/// of an event is how far it comes behind the latest event before it.
+///
+/// Of events that come, about so many percent are in time, as far as the past tells; the others are late. The
+/// sketch that the percentile is taken from knows delays to an eighth of their length, and rounds up.
+///
+/// ```
+/// use chrono::TimeDelta;
+/// use floodmark::{Config, Count, LearnedDisorder, Windowing};
+///
+/// let windows: Windowing<u32, f64, Count> = Config::tumbling(TimeDelta::minutes(1))
+///     .learned_disorder(LearnedDisorder::percentile(99.9, TimeDelta::minutes(10)))
+///     .build(Count)?;
+/// # Ok::<(), floodmark::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[must_use]
+pub struct LearnedDisorder {
+    percent: f64,
+    at_least: TimeDelta,
+    at_most: TimeDelta,
+    warm_up: u64,
+    memory: u32,
+}
+
+impl LearnedDisorder {
+    /// So many percent of the events are to be in time, but the bound is never longer than `at_most`, which is what it is
+    /// until enough events have been seen.
+    pub fn percentile(percent: f64, at_most: TimeDelta) -> Self {
+        Self { percent, at_least: TimeDelta::zero(), at_most, warm_up: 1_000, memory: 100_000 }
+    }
+
+    /// The bound is never shorter than this: nothing by default.
+    pub fn at_least(self, at_least: TimeDelta) -> Self {
+        Self { at_least, ..self }
+    }
+
+    /// How many events a partition must have had before it trusts what it has learned: 1,000 by default.
+    pub fn warm_up(self, events: u64) -> Self {
+        Self { warm_up: events, ..self }
+    }
+
+    /// How many events a partition remembers at most, at least 2: when it gets there half of each kind are forgotten, so
+    /// that the bound follows a stream that changes. 100,000 by default.
+    pub fn memory(self, events: u32) -> Self {
+        Self { memory: events, ..self }
+    }
+
+    fn rules(self) -> Result<Learning, ConfigError> {
+        let at_least = not_negative("the shortest bound of disorder to learn", self.at_least)?;
+        let at_most = not_negative("the longest bound of disorder to learn", self.at_most)?;
+        // Whole parts per million; what is no number becomes none of them.
+        let ppm = (self.percent * 10_000.0 + 0.5) as u32;
+        if !(1..=1_000_000).contains(&ppm) || self.memory < 2 || at_least > at_most {
+            return Err(ConfigError::cannot_learn(self.percent, self.memory, at_least, at_most));
+        }
+        Ok(Learning { ppm, at_least, at_most, warm_up: self.warm_up, memory: self.memory })
+    }
+}
+
 impl Config {
     /// Several definitions of windows over one stream, each with its own lateness, trigger and accumulation.
     /// Panes say which they belong to ([`Pane::definition`](crate::Pane::definition)): the number in this list.
@@ -76,7 +138,9 @@ impl Config {
         Self {
             windows: windows.into_iter().collect(),
             max_disorder: None,
+            learned_disorder: None,
             idle_timeout: None,
+            close_after_quiet: None,
             resume: Resume::default(),
             max_future_skew: None,
             state_budget: usize::MAX,
@@ -136,7 +200,13 @@ impl Config {
     /// Each partition's watermark follows its latest event at this distance (W2): an event may come up to
     /// `bound` behind the latest before it. Without this the host sets the watermarks.
     pub fn max_disorder(self, bound: TimeDelta) -> Self {
-        Self { max_disorder: Some(bound), ..self }
+        Self { max_disorder: Some(bound), learned_disorder: None, ..self }
+    }
+
+    /// The same with a bound that each partition learns from how late its events come. An event then costs a few
+    /// times as much as with a bound that is known.
+    pub fn learned_disorder(self, learned: LearnedDisorder) -> Self {
+        Self { learned_disorder: Some(learned), max_disorder: None, ..self }
     }
 
     /// Each partition's events come in order: its watermark is its latest event's time.
@@ -149,6 +219,18 @@ impl Config {
     /// [ticks]: Windowing::tick
     pub fn idle_timeout(self, timeout: TimeDelta) -> Self {
         Self { idle_timeout: Some(timeout), ..self }
+    }
+
+    /// When nothing has come from any partition for longer than this on the host's [ticks], the watermark goes to
+    /// the end of the last window that holds something: so the last windows of a stream that stops fire, too. What comes
+    /// later and belongs there is late. A window that has no end (the global one) stays open.
+    ///
+    /// An event, or a report of the host's, ends the quiet. It counts from the second quiet tick on, as for
+    /// idleness.
+    ///
+    /// [ticks]: Windowing::tick
+    pub fn close_after_quiet(self, quiet: TimeDelta) -> Self {
+        Self { close_after_quiet: Some(quiet), ..self }
     }
 
     /// What happens when a partition comes back behind the watermark.
@@ -182,7 +264,12 @@ impl Config {
     ///
     /// When a length does not make sense, saying which and why.
     pub fn build<K, V, A: Aggregate<V>>(self, aggregate: A) -> Result<Windowing<K, V, A>, ConfigError> {
-        Ok(Windowing::new(self.settings()?, aggregate))
+        let settings = self.settings()?;
+        let fills = settings.definitions.iter().any(|definition| definition.fill.is_some());
+        if fills && aggregate.empty().is_none() {
+            return Err(ConfigError::no_empty(aggregate.name()));
+        }
+        Ok(Windowing::new(settings, aggregate))
     }
 
     fn settings(&self) -> Result<Settings, ConfigError> {
@@ -193,6 +280,11 @@ impl Config {
         let admits = admits(&definitions, None);
         let bound =
             self.max_disorder.map(|bound| not_negative("the bound of disorder", bound)).transpose()?;
+        let learning = self.learned_disorder.map(LearnedDisorder::rules).transpose()?;
+        let close_after_quiet = self
+            .close_after_quiet
+            .map(|t| not_negative("the quiet before windows are closed", t))
+            .transpose()?;
         let idle_timeout = self.idle_timeout.map(|t| not_negative("the idle timeout", t)).transpose()?;
         let skew = match self.max_future_skew {
             Some((skew, suspect)) => Some((not_negative("the allowed skew into the future", skew)?, suspect)),
@@ -201,7 +293,15 @@ impl Config {
         Ok(Settings {
             definitions,
             admits,
-            rules: Rules { bound, idle_timeout, resume: self.resume, skew, beyond: admits.1 },
+            rules: Rules {
+                bound,
+                learning,
+                idle_timeout,
+                close_after_quiet,
+                resume: self.resume,
+                skew,
+                beyond: admits.1,
+            },
             state_budget: self.state_budget,
             seed: self.seed,
         })

@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 
 use crate::aggregate::Aggregate;
 use crate::explain::{Explanation, WindowProgress};
-use crate::fire::{Plan, Ready};
+use crate::fire::Ready;
 use crate::keyed::{Emission, Rank};
 use crate::lateness::Lateness;
 use crate::operator::Windowing;
@@ -22,14 +22,15 @@ use crate::time::{Timestamp, Watermark, Window};
 /// Who has the next pane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
-    Slices,
+    /// The definition at this place in the list of those made of slices.
+    Sliced(usize),
     /// The definition at this place in the list of those with windows of each key's own.
     Keyed(usize),
 }
 
 /// Where the next pane is.
 enum Next {
-    Slices(Ready),
+    Sliced(Ready),
     /// In [`Windowing::emitted`], of this definition.
     Keyed(u32),
 }
@@ -55,8 +56,8 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     #[inline(never)]
     fn poll_busy(&mut self) -> Option<Pane<'_, K, A::Output>> {
         // What almost every poll comes to.
-        let next = match self.firing.next_drained(&self.store, &self.algebra.hashing) {
-            Some(ready) => Some(Next::Slices(ready)),
+        let next = match self.firing.next_drained(&self.store, &self.algebra.hashing, self.order) {
+            Some(ready) => Some(Next::Sliced(ready)),
             None => self.advance(),
         };
         if next.is_none() {
@@ -66,7 +67,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         }
         self.counters.panes_fired += u64::from(next.is_some());
         match next? {
-            Next::Slices(ready) => self.sliced_pane(ready),
+            Next::Sliced(ready) => self.sliced_pane(ready),
             Next::Keyed(definition) => self.keyed_pane(definition),
         }
     }
@@ -78,7 +79,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         loop {
             let reached = self.queue.front_at().unwrap_or(watermark);
             if let Some(ready) = self.go_on(reached) {
-                return Some(Next::Slices(ready));
+                return Some(Next::Sliced(ready));
             }
             if let Some((rank, source)) = self.next_source(reached) {
                 match self.advance_source(rank, source) {
@@ -87,7 +88,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
                 }
             }
             if let Some(ready) = self.pass(reached) {
-                return Some(Next::Slices(ready));
+                return Some(Next::Sliced(ready));
             }
             match self.pop_queue() {
                 Some(Some(next)) => return Some(next),
@@ -103,16 +104,14 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     }
 
     fn go_on(&mut self, reached: i64) -> Option<Ready> {
-        let algebra = &self.algebra;
-        self.firing.go_on(self.plan.as_ref()?, &mut self.store, algebra, reached)
+        self.firing.go_on(&mut self.store, &self.algebra, self.order, reached)
     }
 
     /// Who has what is due first at `reached`: by firing time, end, start and definition (F2).
     fn next_source(&mut self, reached: i64) -> Option<(Rank, Source)> {
-        let sliced = self.plan.as_ref().and_then(|plan| {
-            let window = self.firing.next_due(plan, &self.store, reached)?;
-            let Window { start, end } = plan.grid.window(window);
-            Some(((end.as_micros(), end.as_micros(), start.as_micros()), plan.definition, Source::Slices))
+        let before_end = self.progress.before_end();
+        let sliced = self.firing.next_due(&self.store, (reached, before_end)).map(|((end, start), place)| {
+            ((end, end, start), self.firing.sliced[place].number, Source::Sliced(place))
         });
         let order = self.order;
         let keyed = self.keyed.iter_mut().enumerate().filter_map(|(place, (number, keyed))| {
@@ -127,11 +126,9 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let algebra = &self.algebra;
         let windows = &mut self.counters.windows_fired;
         match source {
-            Source::Slices => {
-                let plan = self.plan.as_ref()?;
-                let window = self.firing.next_due(plan, &self.store, rank.0)?;
+            Source::Sliced(place) => {
                 *windows += 1;
-                self.firing.begin(window, plan, &mut self.store, algebra);
+                self.firing.begin((rank.1, rank.2), place, &self.store, algebra, self.order);
                 None
             }
             Source::Keyed(place) => {
@@ -142,17 +139,20 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         }
     }
 
-    /// Nothing is due at `reached` any more: a marked window that closed before the late event that is next must
+    /// Nothing is due at `reached` any more: marked windows that closed before the late event that is next must
     /// not see it.
     fn pass(&mut self, reached: i64) -> Option<Ready> {
-        let plan = self.plan.as_ref()?;
-        self.firing.pass(plan, reached);
-        let before = match self.queue.iter().next()? {
-            Queued { at, what: What::Event { .. }, .. } => plan.lateness.first_open(&plan.grid, *at),
-            Queued { what: What::Pane { .. }, .. } => return None,
+        self.firing.pass(reached);
+        let at = match self.queue.iter().next()? {
+            Queued { at, what: What::Event { .. }, .. } => *at,
+            _ => return None,
         };
-        let algebra = &self.algebra;
-        self.firing.next_marked(plan, &self.store, algebra, before)
+        loop {
+            let (_, place) = self.firing.first_marked(Some(at))?;
+            if let Some(ready) = self.firing.fire_marked(place, &self.store, &self.algebra) {
+                return Some(ready);
+            }
+        }
     }
 
     /// What an event has caused, if there is anything: its pane, or that its slice has changed.
@@ -160,6 +160,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let algebra = &self.algebra;
         let heap = |what: &What<A::Acc>| match what {
             What::Event { partial, .. } => self.algebra.aggregate.heap_bytes(partial),
+            What::Until(_) => 0,
             What::Pane { pane, .. } => pane.heap_bytes(algebra),
         };
         let Queued { at, key, what } = self.queue.pop(heap)?;
@@ -168,10 +169,12 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
                 self.emitted = Some((key, pane));
                 Some(Next::Keyed(definition))
             }
-            What::Event { slice, partial } => {
-                if let Some(plan) = &self.plan {
-                    self.firing.apply(at, key, (slice, partial), plan, &mut self.store, algebra);
-                }
+            What::Event { slice, partial, until } => {
+                self.firing.apply((at, until), key, (slice, partial), &mut self.store, algebra);
+                None
+            }
+            What::Until(until) => {
+                self.firing.go_on_until(until);
                 None
             }
         })
@@ -181,18 +184,17 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     fn next_marked(&mut self, watermark: i64) -> Option<Next> {
         let algebra = &self.algebra;
         loop {
-            let sliced = self.plan.as_ref().and_then(|plan| {
-                let Window { start, end } = plan.grid.window(self.firing.first_marked()?);
-                Some(((end.as_micros(), start.as_micros()), plan.definition, Source::Slices))
-            });
+            let sliced = self
+                .firing
+                .first_marked(None)
+                .map(|(window, place)| (window, self.firing.sliced[place].number, Source::Sliced(place)));
             let keyed = self.keyed.iter().enumerate().filter_map(|(place, (number, keyed))| {
                 Some((keyed.next_marked()?, *number, Source::Keyed(place)))
             });
             match keyed.chain(sliced).min_by_key(|&(window, number, _)| (window, number))?.2 {
-                Source::Slices => {
-                    let ready = self.firing.next_marked(self.plan.as_ref()?, &self.store, algebra, None);
-                    if let Some(ready) = ready {
-                        return Some(Next::Slices(ready));
+                Source::Sliced(place) => {
+                    if let Some(ready) = self.firing.fire_marked(place, &self.store, algebra) {
+                        return Some(Next::Sliced(ready));
                     }
                 }
                 Source::Keyed(place) => {
@@ -210,10 +212,8 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     fn expire(&mut self, watermark: i64) {
         let algebra = &self.algebra;
         self.emitted = None;
-        if let Some(plan) = &self.plan {
-            self.firing.forget();
-            self.firing.expire(plan, &mut self.store, algebra, watermark);
-        }
+        self.firing.forget();
+        self.firing.expire(&mut self.store, algebra, watermark);
         for (_, keyed) in &mut self.keyed {
             keyed.shrink(watermark == i64::MAX, algebra);
         }
@@ -225,43 +225,47 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     // Panes.
 
     fn sliced_pane(&mut self, ready: Ready) -> Option<Pane<'_, K, A::Output>> {
-        let plan = self.plan.as_ref()?;
-        let (ordinal, window, timing, index) = match ready {
-            Ready::OnTime { window, bounds, .. } => (window, bounds, Timing::OnTime, 0),
-            Ready::Late { window, index } => (window, plan.grid.window(window), Timing::Late, index),
+        let algebra = &self.algebra;
+        let (place, window, timing, index) = match ready {
+            Ready::OnTime { .. } | Ready::Empty => {
+                let drain = self.firing.drain.as_ref()?;
+                (drain.place, drain.window, Timing::OnTime, 0)
+            }
+            Ready::Late { place, window, index } => (place, window, Timing::Late, index),
         };
-        let is_last = self.is_last_of_slices(plan, ordinal);
+        let sliced = self.firing.sliced.get(place)?;
+        let (definition, is_last) = (sliced.number, self.is_last_of_slices(sliced.lateness, window.1));
         let (key, value) = match ready {
-            Ready::OnTime { spot, .. } => {
-                let content = self.firing.combine.content(&self.store);
+            Ready::OnTime { spot } => {
+                let content = self.firing.content(self.firing.drain.as_ref()?, &self.store);
                 let (key, partial) = content.at(spot)?;
-                let value = match content.rest(spot, || self.algebra.hashing.hash(key), key) {
-                    None => self.algebra.aggregate.lower(partial),
+                let value = match content.rest(spot, || algebra.hashing.hash(key), key) {
+                    None => algebra.aggregate.lower(partial),
                     Some(rest) => {
                         let mut whole = partial.clone();
-                        self.algebra.aggregate.combine(&mut whole, rest);
-                        self.algebra.aggregate.lower(&whole)
+                        algebra.aggregate.combine(&mut whole, rest);
+                        algebra.aggregate.lower(&whole)
                     }
                 };
                 (key, value)
             }
+            Ready::Empty => (self.firing.emitted_key()?, algebra.aggregate.empty()?),
             Ready::Late { .. } => {
                 let (key, partial) = self.firing.late()?;
-                (key, self.algebra.aggregate.lower(partial))
+                (key, algebra.aggregate.lower(partial))
             }
         };
-        let definition = plan.definition;
+        let window = Window::between(window);
         Some(Pane { key, window, definition, value, retracts: &[], timing, index, is_last })
     }
 
     /// Whether a window that has fired takes nothing more.
-    fn is_last_of_slices(&self, plan: &Plan<K>, window: i64) -> bool {
-        let Plan { grid, lateness, .. } = plan;
+    fn is_last_of_slices(&self, lateness: Lateness, end: i64) -> bool {
         if lateness.allowed == 0 {
             return true;
         }
-        let open = lateness.first_open(grid, self.progress.settled());
-        open.is_none_or(|open| window < open) && self.firing.is_quiet() && self.queue.is_empty()
+        let closed = self.progress.settled() >= lateness.closes(end);
+        closed && self.firing.is_quiet() && self.queue.is_empty()
     }
 
     #[inline(never)]
@@ -275,19 +279,15 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             Timing::OnTime => lateness.allowed == 0 || (closed && quiet),
             Timing::Late => closed && quiet,
         };
-        let window = |start: i64, end: i64| Window {
-            start: Timestamp::from_micros(start),
-            end: Timestamp::from_micros(end),
-        };
         let retracts = replaced.iter().map(|pane| Retracted {
-            window: window(pane.start, pane.end),
+            window: Window::between((pane.start, pane.end)),
             value: self.algebra.aggregate.lower(&pane.partial),
         });
         self.retracted.clear();
         self.retracted.extend(retracts);
         Some(Pane {
             key,
-            window: window(*start, *end),
+            window: Window::between((*start, *end)),
             definition,
             value: self.algebra.aggregate.lower(partial),
             retracts: &self.retracted,
@@ -304,18 +304,18 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     /// and nothing is late there.
     pub fn output_watermark(&self) -> Watermark {
         let watermark = self.progress.watermark();
-        let sliced = self.plan.as_ref().map(|plan| {
-            let open = plan.lateness.first_open_end(&plan.grid, watermark);
-            let event = self.queue.first_event_at();
-            [open, self.firing.waiting(plan, &self.store, watermark, event)]
-        });
+        let sliced = (self.firing.sliced.iter())
+            .map(|sliced| [sliced.lateness.first_open_end(&sliced.assigner, watermark), None]);
+        let event = self.queue.first_event_at();
+        let reached = (watermark, self.progress.before_end());
+        let waiting = [self.firing.waiting(&self.store, reached, event), None];
         let keyed =
             self.keyed.iter().map(|(_, keyed)| [keyed.first_open_end(watermark), keyed.waiting(watermark)]);
         let queued = self.queue.iter().map(|entry| match &entry.what {
             What::Pane { pane, .. } => [Some(pane.end), None],
-            What::Event { .. } => [None, None],
+            What::Event { .. } | What::Until(_) => [None, None],
         });
-        let ends = sliced.into_iter().chain(keyed).chain(queued).flatten().flatten();
+        let ends = sliced.chain([waiting]).chain(keyed).chain(queued).flatten().flatten();
         Watermark::from_micros(ends.map(|end| end.saturating_sub(1)).fold(watermark, i64::min))
     }
 
@@ -325,7 +325,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     /// answers, or else the first.
     pub fn explain(&self, key: &K, window: Window) -> Explanation {
         let watermark = self.progress.watermark();
-        let (progress, present) = self.find_window(key, window, watermark);
+        let (progress, present, fill) = self.find_window(key, window, watermark);
         Explanation {
             window,
             progress,
@@ -335,30 +335,32 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             held_by: self.progress.held_by().and_then(|partition| self.progress.get(partition)),
             now: self.progress.now().map(Timestamp::from_micros),
             idle_timeout: self.settings.rules.idle_timeout.map(TimeDelta::microseconds),
+            fill: fill.map(TimeDelta::microseconds),
+            closes_in: self.progress.closes_in().map(TimeDelta::microseconds),
         }
     }
 
-    fn find_window(&self, key: &K, window: Window, watermark: i64) -> (WindowProgress, bool) {
+    /// What has become of a window of a key's, whether there is something in it, and for how long it is filled.
+    fn find_window(&self, key: &K, window: Window, watermark: i64) -> (WindowProgress, bool, Option<i64>) {
         let hash = self.algebra.hashing.hash(key);
-        let sliced = self.plan.as_ref().and_then(|plan| {
-            let ordinal = plan.grid.find(window)?;
-            let slices = plan.grid.slices_of(ordinal);
+        let bounds = (window.start.as_micros(), window.end.as_micros());
+        let sliced = self.firing.sliced.iter().filter(|sliced| sliced.assigner.has(bounds)).map(|sliced| {
+            let slices = self.store.lattice().slices(bounds);
             let present = self.queue.has_event(slices, key)
                 || self.algebra.fold(&self.store, slices, hash, key).is_some();
-            let due = present && ordinal >= self.firing.next;
-            Some((progress_of(window, plan.lateness, watermark, due), present))
+            let due = (present || sliced.fill.is_some()) && bounds.1 > sliced.fired;
+            (progress_of(window, sliced.lateness, watermark, due), present, sliced.fill)
         });
-        let bounds = (window.start.as_micros(), window.end.as_micros());
         let keyed = self.keyed.iter().filter_map(|(_, keyed)| {
             let cell = keyed.window(hash, key, bounds, &self.algebra.hashing);
             if cell.is_none() && !keyed.rules.assigner.has(bounds) {
                 return None;
             }
             let due = cell.is_some_and(|cell| !cell.state.ended);
-            Some((progress_of(window, keyed.rules.lateness, watermark, due), cell.is_some()))
+            Some((progress_of(window, keyed.rules.lateness, watermark, due), cell.is_some(), None))
         });
-        let mut all = sliced.into_iter().chain(keyed);
-        let Some(first) = all.next() else { return (WindowProgress::NotAWindow, false) };
+        let mut all = sliced.chain(keyed);
+        let Some(first) = all.next() else { return (WindowProgress::NotAWindow, false, None) };
         if first.1 { first } else { all.find(|other| other.1).unwrap_or(first) }
     }
 }

@@ -28,6 +28,9 @@ enum ConfigErrorKind {
     NoWindows,
     NoCalendar,
     Endless,
+    CannotFill,
+    NoEmpty { aggregate: String },
+    CannotLearn { given: String },
 }
 
 impl ConfigError {
@@ -57,6 +60,16 @@ impl ConfigError {
     }
     pub(crate) fn endless() -> Self {
         Self { kind: ConfigErrorKind::Endless }
+    }
+    pub(crate) fn cannot_fill() -> Self {
+        Self { kind: ConfigErrorKind::CannotFill }
+    }
+    pub(crate) fn no_empty(aggregate: String) -> Self {
+        Self { kind: ConfigErrorKind::NoEmpty { aggregate } }
+    }
+    pub(crate) fn cannot_learn(percent: f64, memory: u32, at_least: i64, at_most: i64) -> Self {
+        let given = alloc::format!("{percent} %, {memory} events, {at_least} µs to {at_most} µs");
+        Self { kind: ConfigErrorKind::CannotLearn { given } }
     }
     pub(crate) fn no_windows() -> Self {
         Self { kind: ConfigErrorKind::NoWindows }
@@ -96,6 +109,19 @@ impl fmt::Display for ConfigError {
             ConfigErrorKind::Endless => write!(
                 f,
                 "a continuous trigger fires up to the end of a window, which the global window does not have"
+            ),
+            ConfigErrorKind::CannotFill => write!(
+                f,
+                "only windows on a grid (not sessions, nor global) with the default trigger and accumulation can be filled"
+            ),
+            ConfigErrorKind::NoEmpty { aggregate } => write!(
+                f,
+                "windows are to be filled, but the aggregate {aggregate} says nothing of no events: wrap it in `OrElse`"
+            ),
+            ConfigErrorKind::CannotLearn { given } => write!(
+                f,
+                "a bound of disorder is learned as a percentile of more than 0 and at most 100 %, from 2 events or more, \
+                 between a shortest and a longest one that are in this order; given {given}"
             ),
             ConfigErrorKind::NoWindows => {
                 write!(f, "a configuration needs at least one definition of windows")

@@ -28,6 +28,12 @@ pub struct Explanation {
     pub now: Option<Timestamp>,
     /// The idle timeout that runs for that partition.
     pub idle_timeout: Option<TimeDelta>,
+    /// For how long after a key was seen last the window fires for it without events, where it is
+    /// [filled](crate::Windows::fill).
+    pub fill: Option<TimeDelta>,
+    /// How long until the window is [closed after quiet](crate::Config::close_after_quiet) if nothing comes; `None` while
+    /// that does not count.
+    pub closes_in: Option<TimeDelta>,
 }
 
 /// How far a window has come.
@@ -57,6 +63,9 @@ impl fmt::Display for Explanation {
             WindowProgress::Waiting => {
                 write!(f, "{window} fires when the watermark reaches {fires_at}; it is at {watermark}")?;
                 self.fmt_holder(f)?;
+                if let Some(left) = self.closes_in {
+                    write!(f, "; the stream is quiet, and what is open will be closed in {left}")?;
+                }
             }
             WindowProgress::Due => {
                 write!(f, "{window} is due (the watermark is at {watermark}): poll to get its panes")?;
@@ -72,7 +81,13 @@ impl fmt::Display for Explanation {
         match (self.present, self.progress) {
             (true, _) => write!(f, "; there is something in it for this key"),
             (false, WindowProgress::Closed) => Ok(()),
-            (false, _) => write!(f, "; there is nothing in it for this key, and empty windows do not fire"),
+            (false, _) => match self.fill {
+                None => write!(f, "; there is nothing in it for this key, and empty windows do not fire"),
+                Some(horizon) => write!(
+                    f,
+                    "; there is nothing in it for this key, which has a pane only if it was seen up to {horizon} before"
+                ),
+            },
         }
     }
 }

@@ -1,18 +1,19 @@
 //! The grid of aligned windows: the one place that computes alignment (T3, A1).
 //!
-//! Tumbling and sliding windows are one thing here. A window starts every `slide` and lasts `size`; time
-//! is cut into *slices* wherever a window starts or ends, so that a window is a run of whole slices and
-//! an event touches one slice however many windows overlap it (Krishnamurthy et al., "On-the-fly sharing
+//! Tumbling and sliding windows are one thing here: a window starts every `slide` and lasts `size`. Time is
+//! cut into *slices* wherever a window starts or ends, so that a window is a run of whole slices and an
+//! event touches one slice however many windows overlap it (Krishnamurthy et al., "On-the-fly sharing
 //! for streamed aggregation", SIGMOD 2006; Traub et al., "Scotty", ICDE 2018).
 //!
-//! Windows and slices are named by ordinals: window `k` starts at `anchor + k·slide`. Where `size` is a
-//! multiple of `slide`, one slice lies between two window starts; otherwise two do, cut at
-//! `size mod slide`. With `slide > size` the second of them lies in no window: a gap.
+//! Slices are named by ordinals. Where `size` is a multiple of `slide`, one slice lies between two window
+//! starts; otherwise two do, cut at `size mod slide`. With `slide > size` the second of them lies in no
+//! window: a gap.
 //!
-//! Ordinals and bounds of everything that [`Grid::admits`] fit `i64`; the arithmetic on the way there is
-//! done in `i128`, and none of it is on the hot path (that is [`Ruler`]).
+//! Bounds of everything that [`Grid::admits`] fit `i64`, and saturate elsewhere; the arithmetic on the way
+//! there is done in `i128`, and none of it is on the hot path (that is [`Ruler`]).
 
-use crate::time::{Timestamp, Window};
+/// A window's start and end, in microseconds.
+pub(crate) type Bounds = (i64, i64);
 
 /// The grid of windows `[anchor + k·slide, anchor + k·slide + size)` for all integers `k`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,63 +63,57 @@ impl Grid {
         (self.first, self.beyond)
     }
 
+    // Windows.
+
+    /// The last window that has ended by `time`.
+    fn last_ended(&self, time: impl Into<i128>) -> i128 {
+        self.floor(time.into() - i128::from(self.size))
+    }
+
+    fn bounds(&self, window: i128) -> Bounds {
+        let start = self.start(window);
+        (clamp(start), clamp(start + i128::from(self.size)))
+    }
+
+    /// Of the windows that end after `time` the one that ends first.
+    pub(crate) fn first_ending_after(&self, time: impl Into<i128>) -> Bounds {
+        self.bounds(self.last_ended(time) + 1)
+    }
+
+    /// The last of the windows that have started by `time`.
+    pub(crate) fn last_starting_by(&self, time: i64) -> Bounds {
+        self.bounds(self.floor(i128::from(time)))
+    }
+
+    /// Of the windows that contain `time` the last that has ended by `upto`, if one has, and how many those are.
+    pub(crate) fn ended_of(&self, time: i64, upto: i64) -> Option<(Bounds, u64)> {
+        let last = self.last_ended(upto).min(self.floor(i128::from(time)));
+        let count = last - self.last_ended(time);
+        (count > 0).then(|| (self.bounds(last), count as u64))
+    }
+
+    /// The first start of a window after `time`.
+    pub(crate) fn next_start(&self, time: i64) -> i64 {
+        clamp(self.start(self.floor(i128::from(time)) + 1))
+    }
+
+    // Slices.
+
     /// Slices between one window start and the next: 1, or 2 where `size` is no multiple of `slide`.
     pub(crate) fn slices_per_slide(&self) -> i64 {
         if self.cut == 0 { 1 } else { 2 }
     }
 
-    /// Slices that make up one window.
-    pub(crate) fn slices_per_window(&self) -> i64 {
-        if self.cut == 0 { self.size / self.slide } else { 2 * (self.size / self.slide) + 1 }
-    }
-
-    /// The slice that `time`, which must be admitted, falls into.
+    /// The slice that `time` falls into.
     pub(crate) fn slice_of(&self, time: i64) -> i64 {
-        debug_assert!(self.first <= time && time < self.beyond);
         let slide = self.floor(i128::from(time));
         let within = i128::from(time) - self.start(slide);
-        if self.cut == 0 {
-            return slide as i64;
-        }
-        let slice = 2 * slide + i128::from(within >= i128::from(self.cut));
-        // Only the rest of a gap at the very beginning of time has no ordinal; any gap's will do.
-        i64::try_from(slice).unwrap_or(i64::MIN + 1)
-    }
-
-    /// Whether a slice lies between windows (slide > size).
-    pub(crate) fn is_gap(&self, slice: i64) -> bool {
-        self.first_window(slice) > self.last_window(slice)
-    }
-
-    /// The first window that a slice belongs to: the one that ends first.
-    pub(crate) fn first_window(&self, slice: i64) -> i64 {
-        // Saturating: only a slice at the very edge of time comes near the limits, and its windows fit.
-        let reach = self.slices_per_window() - 1;
-        let first = slice.saturating_sub(reach);
-        if self.cut == 0 { first } else { first.div_euclid(2) + first.rem_euclid(2) }
-    }
-
-    /// The last window that a slice belongs to: the one that starts last.
-    pub(crate) fn last_window(&self, slice: i64) -> i64 {
-        slice.div_euclid(self.slices_per_slide())
-    }
-
-    /// The slices `[first, beyond)` of a window.
-    pub(crate) fn slices_of(&self, window: i64) -> (i64, i64) {
-        let first = window.saturating_mul(self.slices_per_slide());
-        (first, first.saturating_add(self.slices_per_window()))
-    }
-
-    /// A window's bounds. (Saturating, for windows at the edges of time that nothing is ever stored in.)
-    pub(crate) fn window(&self, window: i64) -> Window {
-        let start = self.start(i128::from(window));
-        let end = start + i128::from(self.size);
-        Window { start: Timestamp::from_micros(clamp(start)), end: Timestamp::from_micros(clamp(end)) }
-    }
-
-    /// Where a window ends.
-    pub(crate) fn end_of(&self, window: i64) -> i64 {
-        self.window(window).end.as_micros()
+        let slice = match self.cut {
+            0 => slide,
+            cut => 2 * slide + i128::from(within >= i128::from(cut)),
+        };
+        // Saturating: only the rest of a gap at the very edges of time has no number; any gap's will do.
+        clamp(slice)
     }
 
     /// Where a slice starts.
@@ -126,29 +121,6 @@ impl Grid {
         let per_slide = self.slices_per_slide();
         let whole = self.start(i128::from(slice.div_euclid(per_slide)));
         clamp(whole + i128::from(slice.rem_euclid(per_slide) * self.cut))
-    }
-
-    /// The first window that ends after `time`.
-    pub(crate) fn first_ending_after(&self, time: impl Into<i128>) -> i64 {
-        clamp(self.floor(time.into() - i128::from(self.size)) + 1)
-    }
-
-    /// The first end of a window that is after `time`.
-    pub(crate) fn first_end_after(&self, time: impl Into<i128>) -> i64 {
-        let window = self.floor(time.into() - i128::from(self.size)) + 1;
-        clamp(self.start(window) + i128::from(self.size))
-    }
-
-    /// The latest end of a window that is not after `time`.
-    pub(crate) fn last_end(&self, time: i64) -> i64 {
-        let window = self.floor(i128::from(time) - i128::from(self.size));
-        clamp(self.start(window) + i128::from(self.size))
-    }
-
-    /// The ordinal of a window given by its bounds, if it is one of the grid's.
-    pub(crate) fn find(&self, window: Window) -> Option<i64> {
-        let ordinal = clamp(self.floor(i128::from(window.start.as_micros())));
-        (self.window(ordinal) == window).then_some(ordinal)
     }
 
     /// The smallest multiple of the slices in a slide that is not above `slice`.
@@ -192,12 +164,26 @@ impl Cumulative {
         (self.step, max, anchor)
     }
 
-    /// Of the windows that end after `time` the one that ends first. (Saturating at the edges of time.)
-    pub(crate) fn first_ending_after(&self, time: impl Into<i128>) -> (i64, i64) {
+    /// Of the windows that end after `time` the one that ends first.
+    pub(crate) fn first_ending_after(&self, time: impl Into<i128>) -> Bounds {
         let time = time.into();
         let cycle = self.cycles.start(self.cycles.floor(time));
         let steps = (time - cycle) / i128::from(self.step) + 1;
         (clamp(cycle), clamp(cycle + steps * i128::from(self.step)))
+    }
+
+    /// The last of the windows that contain `time`.
+    pub(crate) fn last_of(&self, time: i64) -> Bounds {
+        self.cycles.first_ending_after(time)
+    }
+
+    /// Of the windows that contain `time` the last that has ended by `upto`, if one has, and how many those are.
+    pub(crate) fn ended_of(&self, time: i64, upto: i64) -> Option<(Bounds, u64)> {
+        let (start, end) = self.last_of(time);
+        let steps = |until: i64| (i128::from(until) - i128::from(start)) / i128::from(self.step);
+        let last = steps(upto.min(end));
+        let count = last - steps(time);
+        (count > 0).then(|| ((start, clamp(i128::from(start) + last * i128::from(self.step))), count as u64))
     }
 }
 
@@ -255,25 +241,46 @@ mod tests {
     proptest! {
         #[test]
         fn a1_t3_slices_and_windows_agree_with_counting(
-            (size, slide, offset) in any_shape(), time in -500..500i64,
+            (size, slide, offset) in any_shape(), time in -500..500i64, after in 0..200i64,
         ) {
             let grid = Grid::new(size, slide, offset);
             let slice = grid.slice_of(time);
             prop_assert!(grid.slice_start(slice) <= time && time < grid.slice_start(slice + 1));
-            let mine: alloc::vec::Vec<_> = (grid.first_window(slice)..=grid.last_window(slice))
-                .map(|k| { let w = grid.window(k); (w.start.as_micros(), w.end.as_micros()) })
-                .collect();
-            prop_assert_eq!(&mine, &windows_by_hand(size, slide, offset, time));
-            prop_assert_eq!(grid.is_gap(slice), mine.is_empty());
-            for k in grid.first_window(slice)..=grid.last_window(slice) {
-                let (first, beyond) = grid.slices_of(k);
-                prop_assert!(first <= slice && slice < beyond);
-                prop_assert_eq!(grid.slice_start(first), grid.window(k).start.as_micros());
-                prop_assert_eq!(grid.slice_start(beyond), grid.window(k).end.as_micros());
-                prop_assert_eq!(grid.find(grid.window(k)), Some(k));
+            let expected = windows_by_hand(size, slide, offset, time);
+            let mut mine = alloc::vec::Vec::new();
+            let mut window = grid.first_ending_after(time);
+            while window.0 <= time {
+                // Every window is a run of whole slices.
+                for edge in [window.0, window.1] {
+                    prop_assert_eq!(grid.slice_start(grid.slice_of(edge)), edge);
+                }
+                mine.push(window);
+                window = grid.first_ending_after(window.1);
             }
-            let next = grid.first_ending_after(time);
-            prop_assert!(grid.end_of(next) > time && grid.end_of(next - 1) <= time);
+            prop_assert_eq!(&mine, &expected);
+            if let Some(last) = expected.last() {
+                prop_assert_eq!(grid.last_starting_by(time), *last);
+            }
+            let ended: alloc::vec::Vec<_> = expected.iter().filter(|w| w.1 <= time + after).collect();
+            let found = ended.last().map(|last| (**last, ended.len() as u64));
+            prop_assert_eq!(grid.ended_of(time, time + after), found);
+            let start = grid.next_start(time);
+            prop_assert!(start > time && start - slide <= time && (start - offset) % slide == 0);
+        }
+
+        #[test]
+        fn a1_cumulative_windows_agree_with_counting(
+            step in 1..10i64, steps in 1..8i64, offset in -50..50i64, time in -200..200i64, after in 0..100i64,
+        ) {
+            let grid = Cumulative::new(step, step * steps, offset);
+            let cycle = offset + (time - offset).div_euclid(step * steps) * step * steps;
+            let expected: alloc::vec::Vec<_> =
+                (1..=steps).map(|i| (cycle, cycle + i * step)).filter(|w| w.1 > time).collect();
+            prop_assert_eq!(grid.first_ending_after(time), expected[0]);
+            prop_assert_eq!(grid.last_of(time), expected[expected.len() - 1]);
+            let ended: alloc::vec::Vec<_> = expected.iter().filter(|w| w.1 <= time + after).collect();
+            let found = ended.last().map(|last| (**last, ended.len() as u64));
+            prop_assert_eq!(grid.ended_of(time, time + after), found);
         }
 
         #[test]
@@ -304,18 +311,17 @@ mod tests {
                 if !(first <= time && time < beyond) {
                     continue;
                 }
+                if grid.first_ending_after(time).0 > time {
+                    // In a gap.
+                    continue;
+                }
                 let slice = grid.slice_of(time);
                 prop_assert!(i128::from(grid.slice_start(slice)) <= i128::from(time));
-                for k in [grid.first_window(slice), grid.last_window(slice)] {
-                    if grid.is_gap(slice) {
+                for (start, end) in [grid.first_ending_after(time), grid.last_starting_by(time)] {
+                    if start > time || time >= end {
                         continue;
                     }
-                    let window = grid.window(k);
-                    prop_assert!(window.start.as_micros() <= time && time < window.end.as_micros());
-                    prop_assert_eq!(
-                        i128::from(window.end.as_micros()) - i128::from(window.start.as_micros()),
-                        i128::from(size)
-                    );
+                    prop_assert_eq!(i128::from(end) - i128::from(start), i128::from(size));
                 }
             }
         }

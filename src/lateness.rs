@@ -1,7 +1,8 @@
 //! When a window stops accepting: the only place that decides on time, partly late or late (L1, L2).
 
-use crate::grid::Grid;
 use crate::output::Missed;
+use crate::time::Window;
+use crate::windows::Assigner;
 
 /// Allowed lateness: how long after its end a window still accepts.
 #[derive(Clone, Copy, Debug)]
@@ -9,58 +10,62 @@ pub(crate) struct Lateness {
     pub(crate) allowed: i64,
 }
 
-/// What becomes of an event in a slice.
+/// What becomes of an event in the windows of one definition.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// The slice lies in a gap between windows.
+    /// No window contains it.
     Unassigned,
-    /// Every window of the slice has closed.
+    /// Every one that does has closed.
     Late(Missed),
     /// Some have closed, if any, and at least one accepts.
     Open { missed: Option<Missed> },
 }
 
 impl Lateness {
-    /// The first window that still accepts at this watermark; `None` at the end of input.
-    ///
-    /// A window accepts until `watermark >= end + allowed`, saturating, so that at the end of input every
-    /// window is closed and with the longest lateness none is before.
-    pub(crate) fn first_open(self, grid: &Grid, watermark: i64) -> Option<i64> {
-        self.closed_up_to(watermark).map(|time| grid.first_ending_after(time))
-    }
-
-    /// Where that window ends.
-    pub(crate) fn first_open_end(self, grid: &Grid, watermark: i64) -> Option<i64> {
-        self.closed_up_to(watermark).map(|time| grid.first_end_after(time))
-    }
-
-    /// The next watermark at which a window closes.
-    pub(crate) fn next_close(self, grid: &Grid, watermark: i64) -> i64 {
-        self.first_open_end(grid, watermark).map_or(i64::MAX, |end| end.saturating_add(self.allowed))
-    }
-
-    /// The watermark at which a window that ends at `end` closes.
+    /// The watermark at which a window that ends at `end` closes. Saturating: with the longest lateness that is
+    /// at the end of input, when every window closes.
     pub(crate) fn closes(self, end: i64) -> i64 {
         end.saturating_add(self.allowed)
     }
 
-    pub(crate) fn closed_up_to(self, watermark: i64) -> Option<i128> {
-        (watermark < i64::MAX).then(|| i128::from(watermark) - i128::from(self.allowed))
+    /// The windows that end by this have closed; `None`: all have, at the end of input.
+    pub(crate) fn closed_up_to(self, watermark: i64) -> Option<i64> {
+        (watermark < i64::MAX).then(|| watermark.saturating_sub(self.allowed))
     }
 
-    pub(crate) fn judge(self, grid: &Grid, slice: i64, watermark: i64) -> Verdict {
-        if grid.is_gap(slice) {
+    /// The end of the first window that still accepts at this watermark.
+    pub(crate) fn first_open_end(self, assigner: &Assigner, watermark: i64) -> Option<i64> {
+        let closed = self.closed_up_to(watermark)?;
+        // Exact also where what has closed lies before time begins.
+        let exact = i128::from(watermark) - i128::from(self.allowed);
+        match assigner {
+            Assigner::Periodic(grid) => Some(grid.first_ending_after(exact).1),
+            Assigner::Cumulative(grid) => Some(grid.first_ending_after(exact).1),
+            _ => assigner.first_ending_after(closed).map(|(_, end)| end),
+        }
+    }
+
+    /// The next watermark at which a window closes.
+    pub(crate) fn next_close(self, assigner: &Assigner, watermark: i64) -> i64 {
+        self.first_open_end(assigner, watermark).map_or(i64::MAX, |end| self.closes(end))
+    }
+
+    /// What becomes of an event at `time`. O(1), but O(windows missed) on a grid of somebody's own.
+    pub(crate) fn judge(self, assigner: &Assigner, time: i64, watermark: i64) -> Verdict {
+        let Some(first) = assigner.first_ending_after(time).filter(|&(start, _)| start <= time) else {
             return Verdict::Unassigned;
+        };
+        let closed = self.closed_up_to(watermark);
+        if closed.is_some_and(|closed| closed < first.1) {
+            return Verdict::Open { missed: None };
         }
-        let (first, last) = (grid.first_window(slice), grid.last_window(slice));
-        match self.first_open(grid, watermark) {
-            Some(open) if open <= first => Verdict::Open { missed: None },
-            Some(open) if open <= last => Verdict::Open { missed: Some(missed(grid, first, open - 1)) },
-            _ => Verdict::Late(missed(grid, first, last)),
+        let Some((last, count)) = assigner.ended_of(time, closed.unwrap_or(i64::MAX)) else {
+            return Verdict::Unassigned;
+        };
+        let missed = Missed { first: Window::between(first), last: Window::between(last), count };
+        match closed.and_then(|_| assigner.first_ending_after(last.1)) {
+            Some((start, _)) if start <= time => Verdict::Open { missed: Some(missed) },
+            _ => Verdict::Late(missed),
         }
     }
-}
-
-fn missed(grid: &Grid, first: i64, last: i64) -> Missed {
-    Missed { first: grid.window(first), last: grid.window(last), count: last.abs_diff(first) + 1 }
 }

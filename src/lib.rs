@@ -23,8 +23,9 @@
 //!    taken between any two calls, also in the middle of a drain, and changes nothing.
 //!
 //! A window `[start, end)` is *due* when the watermark reaches its end: it fires one pane for each key
-//! that has something in it, windows in the order of (end, start). It *closes* when the watermark reaches
-//! its end plus the allowed lateness; until then each late event makes it fire again.
+//! that has something in it (others can be [filled](Windows::fill)), windows in the order of (end, start). It
+//! *closes* when the watermark reaches its end plus the allowed lateness; until then each late event makes
+//! it fire again.
 //!
 //! ```
 //! use chrono::{DateTime, TimeDelta, Utc};
@@ -76,7 +77,7 @@ pub use calendar::Calendar;
 pub use calendar::UnknownZone;
 
 mod config;
-pub use config::{Config, LateFiring, Resume, Suspect};
+pub use config::{Config, LateFiring, LearnedDisorder, Resume, Suspect};
 
 mod watermark;
 pub use watermark::{Partition, PartitionState, PartitionStatus};
@@ -85,9 +86,11 @@ mod lateness;
 
 mod grid;
 
+mod lattice;
+
 mod aggregate;
 pub use aggregate::{
-    Aggregate, Collect, Count, First, Invertible, Last, Max, Mean, Min, Moments, Sum, Summand, TopK,
+    Aggregate, Collect, Count, First, Invertible, Last, Max, Mean, Min, Moments, OrElse, Sum, Summand, TopK,
     Variance, laws,
 };
 

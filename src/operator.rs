@@ -11,10 +11,9 @@ use chrono::TimeDelta;
 use crate::aggregate::{Aggregate, Invertible};
 use crate::config::{Settings, Suspect};
 use crate::error::{Reason, Rejected, UnknownPartition};
-use crate::fire::{Firing, Order, Plan};
-use crate::grid::Grid;
+use crate::fire::{Firing, Order, Sliced};
 use crate::keyed::{Emission, Findings, Keyed, Offer};
-use crate::lateness::Verdict;
+use crate::lattice::Lattice;
 use crate::output::{Admission, Event, Late, LateReason, Missed, Retracted};
 use crate::queue::{Queue, Queued, What};
 use crate::slice::{Algebra, Combine, Hashing, Store, Strategy};
@@ -31,12 +30,12 @@ type GapOf<V> = Box<dyn Fn(&V) -> Option<TimeDelta> + Send + Sync>;
 /// Made by [`Config::build`](crate::Config::build). How it is used stands in the
 /// [crate's documentation](crate). For a stream without keys, let the key be `()`.
 ///
-/// Cost, with `n` slices in a window: a push is O(1), one hash probe; a push behind a fired window adds
-/// O(n) when its panes are polled. Polling a pane is O(1) amortised, whatever `n` is. That is for the first
-/// definition of tumbling or sliding windows with the default trigger and accumulation. Of others a push costs a
-/// probe for each window that it goes into, a polled pane O(log windows).
+/// Cost, with `n` slices in a window: a push is O(1), one hash probe, however many definitions there are; a push
+/// behind a fired window adds O(n) for each definition when its panes are polled. Polling a pane is O(1) amortised,
+/// whatever `n` is. That is for windows on a grid (all but sessions and global ones) with the default trigger and
+/// accumulation. Of others a push costs a probe for each window that it goes into, a polled pane O(log windows).
 pub struct Windowing<K, V, A: Aggregate<V>> {
-    /// The slices before this belong to a window that is due.
+    /// Of the slices before this some may belong to a window that is due.
     sealed: i64,
     pub(crate) store: Store<K, A::Acc>,
     pub(crate) progress: Progress,
@@ -44,8 +43,7 @@ pub struct Windowing<K, V, A: Aggregate<V>> {
     pub(crate) counters: Counters,
     /// There may be something to poll.
     pub(crate) busy: bool,
-    /// The definition whose windows are made of slices, if one is.
-    pub(crate) plan: Option<Plan<K>>,
+    /// The definitions whose windows are made of slices.
     pub(crate) firing: Firing<K, A::Acc>,
     /// All others, whose windows each key has of its own.
     pub(crate) keyed: Vec<(u32, Keyed<K, A::Acc>)>,
@@ -57,34 +55,30 @@ pub struct Windowing<K, V, A: Aggregate<V>> {
     pub(crate) order: Option<Order<K>>,
     pub(crate) settings: Settings,
     gap_by: Option<GapOf<V>>,
+    /// How many events had been taken when what was open was closed last, after quiet.
+    closed_at: Option<u64>,
     peak_bytes: usize,
 }
 
 impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
     pub(crate) fn new(settings: Settings, aggregate: A) -> Self {
-        let mut plan = None;
-        let mut keyed = Vec::new();
-        for (number, definition) in (0..).zip(&settings.definitions) {
-            match definition.sliced() {
-                Some(grid) if plan.is_none() => {
-                    let (lateness, late_firing) = (definition.lateness, definition.late_firing);
-                    plan = Some(Plan { definition: number, grid, lateness, late_firing, order: None });
-                }
-                _ => keyed.push((number, Keyed::new(definition.clone()))),
-            }
-        }
-        // A store that nothing is put into has any grid.
-        let grid = plan.as_ref().map_or(Grid::new(1, 1, 0), |plan| plan.grid);
-        let strategy = if grid.slices_per_window() == 1 { Strategy::Single } else { Strategy::TwoStacks };
+        let numbered = || (0..).zip(&settings.definitions);
+        let lattice = Lattice::of(settings.definitions.iter().filter(|definition| definition.is_sliced()));
+        let sliced = numbered()
+            .filter(|(_, definition)| definition.is_sliced())
+            .map(|(number, definition)| Sliced::new(number, definition, &lattice));
+        let keyed = numbered()
+            .filter(|(_, definition)| !definition.is_sliced())
+            .map(|(number, definition)| (number, Keyed::new(definition.clone())));
+        let (firing, keyed) = (Firing::new(sliced.collect()), keyed.collect());
         Self {
             sealed: i64::MIN,
-            store: Store::new(grid),
+            store: Store::new(lattice),
             progress: Progress::new(settings.rules),
             algebra: Algebra::new(aggregate, Hashing::new(settings.seed)),
             counters: Counters::default(),
             busy: false,
-            plan,
-            firing: Firing::new(strategy),
+            firing,
             keyed,
             queue: Queue::new(),
             emitted: None,
@@ -92,6 +86,7 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
             order: None,
             settings,
             gap_by: None,
+            closed_at: None,
             peak_bytes: 0,
         }
     }
@@ -104,9 +99,6 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
         K: Ord,
     {
         self.order = Some(K::cmp);
-        if let Some(plan) = &mut self.plan {
-            plan.order = self.order;
-        }
         self
     }
 
@@ -124,16 +116,17 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
 
     /// Combines sliding windows by subtracting what leaves, which takes less memory than keeping
     /// partials of what stays. Only for aggregates that have an inverse. For a kernel that has just been
-    /// built: later it has no effect, nor has it on tumbling windows, which have nothing to combine.
+    /// built: later it has no effect. Tumbling windows have nothing to combine.
     #[must_use]
     pub fn subtract_on_evict(mut self) -> Self
     where
         A: Invertible<V>,
     {
-        let overlaps = self.plan.as_ref().is_some_and(|plan| plan.grid.slices_per_window() > 1);
-        if overlaps && self.algebra.inverse.is_none() && self.is_fresh() {
+        if self.algebra.inverse.is_none() && self.is_fresh() {
             self.algebra.inverse = Some(A::uncombine);
-            self.firing.combine = Combine::new(Strategy::SubtractOnEvict);
+            for sliced in &mut self.firing.sliced {
+                sliced.combine = Combine::new(Strategy::SubtractOnEvict);
+            }
         }
         self
     }
@@ -302,23 +295,17 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
     /// Evaluates the watermark and what follows from it.
     pub(crate) fn settle(&mut self) {
         let boundary = self.progress.boundary();
-        let (plan, has_keyed) = (&self.plan, !self.keyed.is_empty());
-        let watermark = self.progress.settle(|watermark| {
-            // What matters next is the window that becomes due, or the one that closes.
-            let sliced = plan.as_ref().map_or(i64::MAX, |Plan { grid, lateness, .. }| {
-                grid.first_end_after(watermark).min(lateness.next_close(grid, watermark))
-            });
-            if has_keyed { watermark.saturating_add(1) } else { sliced }
+        let (firing, has_keyed) = (&self.firing, !self.keyed.is_empty());
+        let watermark = self.progress.settle(|watermark| match has_keyed {
+            // Windows of each key's own look for themselves.
+            true => watermark.saturating_add(1),
+            false => firing.next_change(watermark),
         });
         if boundary != self.progress.boundary() || watermark == i64::MAX {
-            self.sealed = self.sealed_at(watermark);
+            self.sealed = self.store.lattice().sealed_at(watermark);
             self.busy = true;
         }
         self.open_store();
-    }
-
-    fn sealed_at(&self, watermark: i64) -> i64 {
-        self.plan.as_ref().map_or(i64::MIN, |plan| plan.grid.last_end(watermark))
     }
 
     pub(crate) fn open_store(&mut self) {
@@ -332,7 +319,7 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
 
     /// After everything has been read: what follows from it.
     pub(crate) fn resume_from_snapshot(&mut self) {
-        self.sealed = self.sealed_at(self.progress.settled());
+        self.sealed = self.store.lattice().sealed_at(self.progress.settled());
         self.busy = true;
         self.store.close();
         self.note_peak();
@@ -407,9 +394,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
 
     #[cold]
     fn note_heap(&mut self, time: i64, before: usize, after: usize) {
-        if let Some(plan) = &self.plan {
-            self.store.add_heap(plan.grid.slice_of(time), before, after);
-        }
+        self.store.add_heap(self.store.lattice().slice_of(time), before, after);
         self.open_store();
     }
 
@@ -425,11 +410,11 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let hash = self.algebra.hashing.hash(&event.key);
         let (findings, slice) = self.judge(&event, hash, gap);
         let admission = match findings {
-            Findings { open: 0, missed: None } => {
+            Findings { is_open: false, missed: None } => {
                 self.counters.unassigned += 1;
                 Admission::Unassigned(event)
             }
-            Findings { open: 0, missed: Some(missed) } => {
+            Findings { is_open: false, missed: Some(missed) } => {
                 self.counters.late += 1;
                 Admission::Late(self.late(event, missed))
             }
@@ -526,16 +511,11 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let mut findings = Findings::default();
         let mut into = None;
         let watermark = self.progress.settled();
-        if let Some(Plan { grid, lateness, .. }) = &self.plan {
-            let slice = grid.slice_of(event.time.as_micros());
-            match lateness.judge(grid, slice, watermark) {
-                Verdict::Unassigned => {}
-                Verdict::Late(missed) => findings.miss(missed),
-                Verdict::Open { missed } => {
-                    findings.open += 1;
-                    missed.into_iter().for_each(|missed| findings.miss(missed));
-                    into = Some(slice);
-                }
+        let time = event.time.as_micros();
+        for sliced in &self.firing.sliced {
+            let verdict = sliced.lateness.judge(&sliced.assigner, time, watermark);
+            if findings.note(verdict) && into.is_none() {
+                into = Some(self.store.lattice().slice_of(time));
             }
         }
         let offer = self.offer(event, hash, gap);
@@ -564,18 +544,18 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let sliced = slice.map_or(0, |slice| {
             let known = self.store.get(slice).is_some_and(|table| table.get(hash, &event.key).is_some());
             match event.time.as_micros() < self.sealed {
-                true => self.queue.growth(),
+                true => self.queue.growth(1),
                 false if known => 0,
                 false => self.store.growth(slice),
             }
         });
-        let keyed: usize = self.keyed.iter().map(|(_, keyed)| keyed.growth()).sum();
-        let queued = if self.keyed.is_empty() { 0 } else { self.queue.growth() };
-        let growth = sliced + keyed + queued;
+        let windows = self.keyed.iter().map(|(_, keyed)| keyed.windows_of(event.time.as_micros()));
+        let keyed = self.keyed.iter().zip(windows.clone()).map(|((_, keyed), windows)| keyed.growth(windows));
+        let queued = if self.keyed.is_empty() { 0 } else { self.queue.growth(windows.map(|n| n + 2).sum()) };
+        let growth = sliced + keyed.sum::<usize>() + queued;
         // Firing sliding windows takes memory too, and cannot be refused any more.
         let room = self.store.room() + growth / size_of::<(K, A::Acc)>().max(1);
-        let firing = self.firing.combine.bytes_for(room) - self.firing.combine.bytes();
-        let used = self.state_bytes() + firing;
+        let used = self.state_bytes() + self.firing.growth(room);
         (used.saturating_add(growth) > budget).then_some(Reason::OverBudget { used, growth, budget })
     }
 
@@ -584,13 +564,25 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let all = 0..self.keyed.len();
         let Some(slice) = slice else { return self.take_keyed(all, hash, gap, &event) };
         if self.keyed.is_empty() {
-            return self.take_into_slice(slice, hash, event.key, event.time, &event.value);
+            return self.take_into_slice(slice, hash, u32::MAX, event.key, event.time, &event.value);
         }
-        let sliced = self.plan.as_ref().map_or(u32::MAX, |plan| plan.definition);
-        let before = self.keyed.partition_point(|(number, _)| *number < sliced);
-        self.take_keyed(0..before, hash, gap, &event);
-        self.take_into_slice(slice, hash, event.key.clone(), event.time, &event.value);
-        self.take_keyed(before..all.end, hash, gap, &event);
+        let is_late = event.time.as_micros() < self.sealed;
+        for place in 0..=all.end {
+            // First what definitions of slices before this one have to say, if it is a late event.
+            let until = self.keyed.get(place).map_or(u32::MAX, |(number, _)| *number);
+            match place {
+                0 => {
+                    let key = event.key.clone();
+                    self.take_into_slice(slice, hash, until, key, event.time, &event.value);
+                }
+                _ if is_late => {
+                    let (at, key) = (self.progress.settled(), event.key.clone());
+                    self.queue.push(Queued { at, key, what: What::Until(until) }, 0);
+                }
+                _ => {}
+            }
+            self.take_keyed(place..(place + 1).min(all.end), hash, gap, &event);
+        }
     }
 
     fn take_keyed(&mut self, which: Range<usize>, hash: u64, gap: Option<i64>, event: &Event<K, V>) {
@@ -610,13 +602,13 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         self.note_peak();
     }
 
-    fn take_into_slice(&mut self, slice: i64, hash: u64, key: K, time: Timestamp, value: &V) {
+    fn take_into_slice(&mut self, slice: i64, hash: u64, until: u32, key: K, time: Timestamp, value: &V) {
         if time.as_micros() < self.sealed {
             // A window that has this slice is due: the event waits until the drain has come by.
             let partial = self.algebra.aggregate.lift(time, value);
             let heap = self.algebra.aggregate.heap_bytes(&partial);
             let at = self.progress.settled();
-            self.queue.push(Queued { at, key, what: What::Event { slice, partial } }, heap);
+            self.queue.push(Queued { at, key, what: What::Event { slice, partial, until } }, heap);
             self.busy = true;
         } else if let Some(partial) = self.store.get_mut(slice, hash, &key) {
             let before = self.algebra.aggregate.heap_bytes(partial);
@@ -638,11 +630,14 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let now = now.into().as_micros();
         self.progress.tick(now);
         let by_clock = |(_, keyed): &(u32, Keyed<K, A::Acc>)| keyed.rules.trigger.early_ticks.is_some();
-        if !self.keyed.iter().any(by_clock) {
+        if self.settings.rules.close_after_quiet.is_none() && !self.keyed.iter().any(by_clock) {
             return;
         }
         // What the watermark makes due comes first, so this tick looks at it.
         self.settle();
+        if self.progress.is_quiet() {
+            self.close_what_is_open();
+        }
         let (now, at) = (self.progress.now().unwrap_or(now), self.progress.settled());
         let algebra = &self.algebra;
         let queue = &mut self.queue;
@@ -653,6 +648,28 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             });
         }
         self.busy |= !queue.is_empty();
+    }
+
+    /// Raises the watermark to the end of the last window that holds something, but for those that only events that
+    /// are suspect have opened (W7). O(state), once for each quiet.
+    fn close_what_is_open(&mut self) {
+        let taken = self.counters.accepted + self.counters.partly_late;
+        let Some(latest) = self.progress.latest() else { return };
+        if self.closed_at.replace(taken) == Some(taken) {
+            return;
+        }
+        let queued = self.queue.iter().filter_map(|entry| match entry.what {
+            What::Event { slice, .. } => Some(slice),
+            _ => None,
+        });
+        let last = |slice| self.firing.last_end(&self.store, slice, latest);
+        let sliced = self.store.live_in(i64::MIN, i64::MAX).chain(queued).filter_map(last);
+        let keyed = self.keyed.iter().filter_map(|(_, keyed)| keyed.last_end(latest));
+        if let Some(end) = sliced.chain(keyed).max() {
+            // Not the end of input.
+            self.progress.raise(end.min(i64::MAX - 1));
+            self.settle();
+        }
     }
 }
 

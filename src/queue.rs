@@ -17,8 +17,11 @@ pub(crate) struct Queued<K, T> {
 
 #[derive(Clone, Debug)]
 pub(crate) enum What<T> {
-    /// A late event that was admitted into a slice, and changes it when its turn comes.
-    Event { slice: i64, partial: T },
+    /// A late event that was admitted into a slice, and changes it when its turn comes. Then come its panes of
+    /// definitions before `until`.
+    Event { slice: i64, partial: T, until: u32 },
+    /// Then its panes of the definitions before this one.
+    Until(u32),
     /// A pane of a key's own window, of this definition.
     Pane { definition: u32, pane: Emission<T> },
 }
@@ -39,12 +42,9 @@ impl<K, T> Queue<K, T> {
         self.entries.capacity() * size_of::<Queued<K, T>>() + self.heap
     }
 
-    /// Bytes by which one more entry makes this grow.
-    pub(crate) fn growth(&self) -> usize {
-        match self.entries.len() < self.entries.capacity() {
-            true => 0,
-            false => self.entries.capacity().max(4) * size_of::<Queued<K, T>>(),
-        }
+    /// Bytes by which so many entries more make this grow.
+    pub(crate) fn growth(&self, more: usize) -> usize {
+        growth::<Queued<K, T>>(self.entries.len(), self.entries.capacity(), more)
     }
 
     pub(crate) fn push(&mut self, entry: Queued<K, T>, heap: usize) {
@@ -89,4 +89,13 @@ impl<K: Eq, T> Queue<K, T> {
                 && entry.key == *key
         })
     }
+}
+
+/// Bytes by which a vector grows for so many entries more, one by one: each time to twice its size.
+pub(crate) fn growth<E>(len: usize, capacity: usize, more: usize) -> usize {
+    let mut grown = capacity;
+    while grown < len + more {
+        grown = (2 * grown).max(4);
+    }
+    (grown - capacity) * size_of::<E>()
 }

@@ -161,6 +161,11 @@ impl Window {
         Self { start: start.into(), end: end.into() }
     }
 
+    /// The window between these instants.
+    pub(crate) const fn between((start, end): (i64, i64)) -> Self {
+        Self { start: Timestamp(start), end: Timestamp(end) }
+    }
+
     /// The event time of the window's own result, `end - 1`: the last instant inside (F6).
     pub const fn time(self) -> Timestamp {
         Timestamp(self.end.0.saturating_sub(1))

@@ -9,7 +9,7 @@ use chrono::{TimeDelta, TimeZone};
 use crate::calendar::Calendar;
 use crate::config::{LateFiring, micros, not_negative, positive};
 use crate::error::ConfigError;
-use crate::grid::{Cumulative, Grid};
+use crate::grid::{Bounds, Cumulative, Grid};
 use crate::lateness::Lateness;
 use crate::time::{Timestamp, Window};
 
@@ -39,6 +39,7 @@ pub struct Windows {
     late_firing: LateFiring,
     trigger: Trigger,
     accumulation: Accumulation,
+    fill: Option<TimeDelta>,
 }
 
 #[derive(Clone, Debug)]
@@ -165,6 +166,11 @@ pub(crate) struct TriggerRules {
     pub(crate) early_ticks: Option<i64>,
 }
 
+impl TriggerRules {
+    const ON_TIME: Self =
+        Self { base: Base::OnTime, early_events: None, early_time: None, early_ticks: None };
+}
+
 /// A grid of windows of one's own: calendars, shifts, trading hours.
 ///
 /// # Laws
@@ -201,8 +207,9 @@ pub(crate) struct TriggerRules {
 /// laws::check_grid(&Shifts, (-100..100).map(Timestamp::from_micros));
 /// ```
 pub trait WindowGrid: fmt::Debug {
-    /// Of the windows that end after `time` the one that ends first; `None` if there is none. O(1), or nearly:
-    /// it is called for each event.
+    /// Of the windows that end after `time` the one that ends first; `None` if there is none. O(1), or nearly: it
+    /// is called for events that come behind others. `time` may be anything, the first and the last instant too:
+    /// saturate rather than overflow.
     fn first_ending_after(&self, time: Timestamp) -> Option<Window>;
 
     /// A name that is stored in snapshots and compared when one is restored. Change it whenever the windows
@@ -228,6 +235,7 @@ impl Windows {
             late_firing: LateFiring::default(),
             trigger: Trigger::default(),
             accumulation: Accumulation::default(),
+            fill: None,
         }
     }
 
@@ -323,17 +331,34 @@ impl Windows {
         Self { accumulation, ..self }
     }
 
+    /// Fires windows without events, too: a key without events in a window gets a pane there, with what the
+    /// aggregate [says of no events](crate::Aggregate::empty), if it has some in a window that ended at most
+    /// `horizon` before. The end of input adds none after the last event.
+    ///
+    /// For windows on a grid (not sessions, nor global) with the default trigger and accumulation. Firing a window
+    /// costs a look at all keys of the horizon, and their slices are kept for as long; with allowed lateness each pane
+    /// that was empty is remembered until its window closes, which no [budget](crate::Config::state_budget) can refuse. (An event that came too
+    /// late for this definition but not for another may count as seen here.)
+    pub fn fill(self, horizon: TimeDelta) -> Self {
+        Self { fill: Some(horizon), ..self }
+    }
+
     pub(crate) fn rules(&self) -> Result<Definition, ConfigError> {
         if let (Kind::Global, Base::Continuous(_)) = (&self.kind, self.trigger.base) {
             return Err(ConfigError::endless());
         }
-        Ok(Definition {
+        let definition = Definition {
             assigner: self.kind.assigner()?,
             lateness: Lateness { allowed: not_negative("the allowed lateness", self.allowed_lateness)? },
             late_firing: self.late_firing,
             trigger: self.trigger.rules()?,
             accumulation: self.accumulation,
-        })
+            fill: self.fill.map(|horizon| not_negative("the horizon of filling", horizon)).transpose()?,
+        };
+        match definition.fill.is_some() && !definition.is_sliced() {
+            true => Err(ConfigError::cannot_fill()),
+            false => Ok(definition),
+        }
     }
 }
 
@@ -381,27 +406,23 @@ pub(crate) struct Definition {
     pub(crate) late_firing: LateFiring,
     pub(crate) trigger: TriggerRules,
     pub(crate) accumulation: Accumulation,
+    /// For how long after it was seen last a key has panes of windows without events.
+    pub(crate) fill: Option<i64>,
 }
 
 impl Definition {
-    /// The grid, if nothing needs to be known of a key's window but the sum of its slices.
-    pub(crate) fn sliced(&self) -> Option<Grid> {
-        let plain = self.accumulation == Accumulation::Accumulating
-            && self.trigger
-                == TriggerRules {
-                    base: Base::OnTime,
-                    early_events: None,
-                    early_time: None,
-                    early_ticks: None,
-                };
-        match self.assigner {
-            Assigner::Periodic(grid) if plain => Some(grid),
-            _ => None,
-        }
+    /// Whether nothing needs to be known of a key's window but the sum of its slices.
+    pub(crate) fn is_sliced(&self) -> bool {
+        let has_grid = !matches!(self.assigner, Assigner::Session { .. } | Assigner::Global);
+        has_grid && self.is_plain()
+    }
+
+    fn is_plain(&self) -> bool {
+        self.accumulation == Accumulation::Accumulating && self.trigger == TriggerRules::ON_TIME
     }
 }
 
-/// How events come to windows. (Bounds here are pairs `(start, end)` of microseconds.)
+/// How events come to windows.
 #[derive(Clone, Debug)]
 pub(crate) enum Assigner {
     Periodic(Grid),
@@ -425,18 +446,23 @@ impl Assigner {
 
     /// Of the windows that end after `time` the one that ends first. Sessions have none before there are
     /// events.
-    pub(crate) fn first_ending_after(&self, time: i64) -> Option<(i64, i64)> {
-        match self {
-            Self::Periodic(grid) => Some(bounds(grid.window(grid.first_ending_after(time)))),
-            Self::Cumulative(grid) => Some(grid.first_ending_after(time)),
-            Self::Session { .. } => None,
-            Self::Global => (time < i64::MAX).then_some((i64::MIN, i64::MAX)),
-            Self::Own(own) => own.0.first_ending_after(Timestamp::from_micros(time)).map(bounds),
-        }
+    pub(crate) fn first_ending_after(&self, time: i64) -> Option<Bounds> {
+        let window = match self {
+            Self::Periodic(grid) => grid.first_ending_after(time),
+            Self::Cumulative(grid) => grid.first_ending_after(time),
+            Self::Session { .. } => return None,
+            Self::Global => (i64::MIN, i64::MAX),
+            Self::Own(own) => {
+                let Window { start, end } = own.0.first_ending_after(Timestamp::from_micros(time))?;
+                (start.as_micros(), end.as_micros())
+            }
+        };
+        // At the end of time there is none, and somebody's grid may not keep its laws.
+        (window.1 > time && window.0 < window.1).then_some(window)
     }
 
     /// Whether it has a window with these bounds. Sessions have none before there are events.
-    pub(crate) fn has(&self, (start, end): (i64, i64)) -> bool {
+    pub(crate) fn has(&self, (start, end): Bounds) -> bool {
         let inside = match self {
             Self::Global => start,
             _ => end.saturating_sub(1),
@@ -444,19 +470,77 @@ impl Assigner {
         self.first_ending_after(inside) == Some((start, end))
     }
 
+    /// Whether some window contains `time`.
+    pub(crate) fn covers(&self, time: i64) -> bool {
+        self.first_ending_after(time).is_some_and(|(start, _)| start <= time)
+    }
+
     /// The windows that contain `time`, in the order of their ends.
-    pub(crate) fn windows_of(&self, time: i64) -> impl Iterator<Item = (i64, i64)> + '_ {
+    pub(crate) fn windows_of(&self, time: i64) -> impl Iterator<Item = Bounds> + '_ {
         let mut after = time;
         core::iter::from_fn(move || {
             let (start, end) = self.first_ending_after(after)?;
-            // (Also where a grid of somebody's does not keep its laws.)
-            let goes_on = start <= time && end > after;
             after = end;
-            goes_on.then_some((start, end))
+            (start <= time).then_some((start, end))
         })
     }
-}
 
-fn bounds(window: Window) -> (i64, i64) {
-    (window.start.as_micros(), window.end.as_micros())
+    /// The last window that contains `time`.
+    pub(crate) fn last_of(&self, time: i64) -> Option<Bounds> {
+        match self {
+            Self::Periodic(grid) => {
+                Some(grid.last_starting_by(time)).filter(|&(start, end)| start <= time && time < end)
+            }
+            Self::Cumulative(grid) => Some(grid.last_of(time)),
+            _ => self.windows_of(time).last(),
+        }
+    }
+
+    /// Of the windows that contain `time` the last that has ended by `upto`, if one has, and how many those are.
+    pub(crate) fn ended_of(&self, time: i64, upto: i64) -> Option<(Bounds, u64)> {
+        match self {
+            Self::Periodic(grid) => grid.ended_of(time, upto),
+            Self::Cumulative(grid) => grid.ended_of(time, upto),
+            _ => self
+                .windows_of(time)
+                .take_while(|&(_, end)| end <= upto)
+                .fold(None, |before, window| Some((window, before.map_or(0, |(_, count)| count) + 1))),
+        }
+    }
+
+    /// The first instant after `time` at which a window starts or ends.
+    pub(crate) fn next_edge(&self, time: i64) -> Option<i64> {
+        let (start, end) = self.first_ending_after(time)?;
+        let start = match self {
+            Self::Periodic(grid) => grid.next_start(time),
+            // The next cycle starts where this one ends.
+            Self::Cumulative(_) => end,
+            _ if start > time => start,
+            _ => {
+                let mut after = end;
+                loop {
+                    match self.first_ending_after(after) {
+                        Some((start, end)) if start <= time => after = end,
+                        other => break other.map_or(end, |(start, _)| start),
+                    }
+                }
+            }
+        };
+        Some(start.min(end))
+    }
+
+    /// Where edges repeat: at `offset` plus multiples of the first number, and `second` after each of those.
+    pub(crate) fn period(&self) -> Option<(u64, u64, i64)> {
+        match self {
+            Self::Periodic(grid) => {
+                let (size, slide, offset) = grid.shape();
+                Some((slide as u64, size as u64, offset))
+            }
+            Self::Cumulative(grid) => {
+                let (step, _, offset) = grid.shape();
+                Some((step as u64, step as u64, offset))
+            }
+            Self::Session { .. } | Self::Global | Self::Own(_) => None,
+        }
+    }
 }

@@ -409,7 +409,8 @@ fn s3_keys_of_no_size_are_not_counted_out() {
         }
     }
     // By hand: nothing fired, and 2^64 - 1 keys still to drain.
-    let cursor = encoded(&(0i64, (0i64, 0i64, 0i64), None::<i64>, u64::MAX));
+    let sliced = (0i64, (0i64, 0i64, 0i64), 0u64, 0u64);
+    let cursor = encoded(&(sliced, None::<(u32, i64, i64)>, u64::MAX));
     let error = refused::<Unkeyed>(&frame.with_payload(place, cursor).to_bytes());
     assert!(error.is_damaged() && error.to_string().contains("one key is listed many times"), "{error}");
 }
@@ -473,45 +474,54 @@ fn s3_contradictions_are_named() {
     }
 }
 
-/// The same of what is being drained: `(next, (first, turned, beyond), draining)`, keys, and what late
-/// events left.
+/// How far the windows have fired, what was combined last, and the window being drained.
+type Drained = (i64, (i64, i64, i64), Option<(i64, i64)>);
+
+/// The same of what is being drained: that, keys, and what late events left.
 #[test]
 fn s3_contradictions_in_a_drain_are_named() {
     type Late<'a> = &'a [(i64, i64, u64, i64)];
-    let firing = |cursor: (i64, (i64, i64, i64), Option<i64>), keys: &[u64], late: Late, marks: &[i64]| {
+    let firing = |cursor: Drained, keys: &[u64], late: Late, marks: &[i64]| {
         let mut kernel = sums(3);
         let partition = kernel.add_partition();
         for time in 0..6 {
             let _ = kernel.push(partition, at(time), 7, 1).unwrap();
         }
         let mut frame = Frame::parse(&kernel.snapshot()).unwrap();
-        let mut payload = [encoded(&cursor), encoded(&keys)].concat();
-        // No pane of a late event under way, and none so far.
-        payload.extend([0, 0]);
-        payload.push(marks.len() as u8);
-        for window in marks {
-            payload.extend(encoded(&(window, vec![7u64])));
+        let (fired, positions, draining) = cursor;
+        // No late panes so far, and none of a late event under way.
+        let mut payload = encoded(&(fired, positions, 0u64, marks.len()));
+        for start in marks {
+            payload.extend(encoded(&(start + 3, start, vec![7u64])));
         }
+        payload.extend(encoded(&(draining.map(|(start, end)| (0u32, start, end)), keys, None::<()>)));
         frame.sections.iter_mut().find(|section| section.tag == FIRING).unwrap().payload = payload;
         let late: Vec<_> =
-            late.iter().map(|&(at, slice, key, sum)| (at, key, None::<u32>, slice, sum)).collect();
+            late.iter().map(|&(at, slice, key, sum)| (at, key, 0u32, u32::MAX, slice, sum)).collect();
         frame.sections.iter_mut().find(|section| section.tag == QUEUE).unwrap().payload = encoded(&late);
         let restored = sums(3).restore(&frame.to_bytes());
         restored.err().map(|error| (error.is_damaged(), error.to_string()))
     };
     // The watermark is 5: the windows [0, 3), [1, 4) and [2, 5) are due.
-    let drain = (0, (0, 0, 3), Some(0));
+    let drain = (2, (0, 0, 3), Some((0, 3)));
     assert_eq!(firing(drain, &[7], &[(5, 4, 7, 1)], &[1]), None);
     for (cursor, keys, late, marks, why) in [
-        ((0, (0, 4, 3), None), &[][..], &[][..], &[][..], "out of order"),
-        ((0, (1, 0, 3), None), &[], &[], &[], "out of order"),
-        ((0, (0, 0, 4), None), &[], &[], &[], "out of order"),
-        ((0, (i64::MIN, 0, i64::MAX), None), &[], &[], &[], "out of order"),
-        ((3, (3, 3, 6), Some(3)), &[7], &[], &[], "the window being drained is not due"),
-        ((1, (0, 0, 3), Some(0)), &[7], &[], &[], "the window being drained is not due"),
-        ((0, (1, 1, 4), Some(0)), &[7], &[], &[], "the window being drained is not the one that fired last"),
+        ((2, (0, 4, 3), None), &[][..], &[][..], &[][..], "out of order"),
+        ((2, (1, 0, 3), None), &[], &[], &[], "out of order"),
+        ((2, (0, 0, 4), None), &[], &[], &[], "what was combined last is not of a window"),
+        ((2, (i64::MIN, 0, i64::MAX), None), &[], &[], &[], "what was combined last is not of a window"),
+        ((5, (3, 3, 6), Some((3, 6))), &[7], &[], &[], "the window being drained is not due"),
+        ((2, (0, 0, 3), Some((0, 2))), &[7], &[], &[], "the window being drained is not due"),
+        ((3, (0, 0, 3), Some((0, 3))), &[7], &[], &[], "the window being drained is not due"),
+        (
+            (2, (1, 1, 4), Some((0, 3))),
+            &[7],
+            &[],
+            &[],
+            "the window being drained is not the one that fired last",
+        ),
         (drain, &[8], &[], &[], "a key still to be drained is not in its window"),
-        ((0, (0, 0, 3), None), &[7], &[], &[], "keys to drain without a window"),
+        ((2, (0, 0, 3), None), &[7], &[], &[], "keys to drain without a window"),
         (drain, &[7], &[(6, 4, 7, 1)], &[], "a late event's watermark is out of order"),
         (drain, &[7], &[(5, 4, 7, 1), (4, 4, 7, 1)], &[], "a late event's watermark is out of order"),
         (drain, &[7], &[(5, i64::MAX, 7, 1)], &[], "a slice outside the range of time"),
@@ -537,8 +547,8 @@ fn s3_running_partials_do_not_multiply_what_was_read() {
     let mut frame = Frame::parse(&sums(2000).snapshot()).unwrap();
     let firing = frame.sections.iter().position(|section| section.tag == FIRING).unwrap();
     // Windows of 2,000 slices, all turned over, and nothing left to drain.
-    let rest = (-5000i64, (0i64, 2000i64, 2000i64), None::<i64>, (0usize, None::<i64>), (0usize, 0usize));
-    frame.sections[firing].payload = encoded(&rest);
+    let rest = (-5000i64, (0i64, 2000i64, 2000i64), 0usize, 0usize);
+    frame.sections[firing].payload = encoded(&(rest, None::<()>, 0usize, None::<()>));
     frame.sections.splice(firing..firing, slices);
     let bytes = frame.to_bytes();
     let (restored, tally) = measure(|| sums(2000).restore(&bytes));

@@ -33,6 +33,9 @@ impl<V> Aggregate<V> for Count {
     fn lower(&self, acc: &u64) -> u64 {
         *acc
     }
+    fn empty(&self) -> Option<u64> {
+        Some(0)
+    }
     fn name(&self) -> String {
         String::from("count")
     }
@@ -95,6 +98,8 @@ of! {
 pub trait Summand: Copy {
     /// The name of the type, as it goes into snapshots.
     const NAME: &'static str;
+    /// What adds nothing: the sum of no values.
+    const ZERO: Self;
     /// `self + other`; integers wrap around.
     #[must_use]
     fn plus(self, other: Self) -> Self;
@@ -104,6 +109,7 @@ macro_rules! summands {
     ($($integer:ty)+) => {$(
         impl Summand for $integer {
             const NAME: &'static str = stringify!($integer);
+            const ZERO: Self = 0 as $integer;
             #[inline(always)]
             fn plus(self, other: Self) -> Self {
                 self.wrapping_add(other)
@@ -125,6 +131,7 @@ macro_rules! float_summands {
     ($($float:ty)+) => {$(
         impl Summand for $float {
             const NAME: &'static str = stringify!($float);
+            const ZERO: Self = 0 as $float;
             #[inline(always)]
             fn plus(self, other: Self) -> Self {
                 self + other
@@ -150,6 +157,9 @@ impl<V, T: Summand, F: Fn(&V) -> T> Aggregate<V> for Sum<F, T> {
     #[inline(always)]
     fn lower(&self, acc: &T) -> T {
         *acc
+    }
+    fn empty(&self) -> Option<T> {
+        Some(T::ZERO)
     }
     fn name(&self) -> String {
         alloc::format!("sum {}", T::NAME)
@@ -257,6 +267,10 @@ impl<V, T: Clone, F: Fn(&V) -> T> Aggregate<V> for Collect<F, T> {
         acc.iter().map(|(_, value)| value.clone()).collect()
     }
 
+    fn empty(&self) -> Option<Vec<T>> {
+        Some(Vec::new())
+    }
+
     fn add(&self, acc: &mut Self::Acc, time: Timestamp, value: &V) {
         let place = match acc.last() {
             Some((last, _)) if time < *last => acc.partition_point(|(t, _)| *t <= time),
@@ -332,6 +346,9 @@ impl<V, T: PartialOrd + Clone, F: Fn(&V) -> T> Aggregate<V> for TopK<F, T> {
     }
     fn add(&self, acc: &mut Self::Acc, _: Timestamp, value: &V) {
         self.offer(acc, &(self.of)(value));
+    }
+    fn empty(&self) -> Option<Vec<T>> {
+        Some(Vec::new())
     }
     fn name(&self) -> String {
         alloc::format!("top {}", self.k)

@@ -2,9 +2,11 @@
 
 mod builtin;
 pub mod laws;
+mod or_else;
 mod tuple;
 
 pub use builtin::{Collect, Count, First, Last, Max, Mean, Min, Moments, Sum, Summand, TopK, Variance};
+pub use or_else::OrElse;
 
 use alloc::string::String;
 
@@ -79,6 +81,12 @@ pub trait Aggregate<V> {
     fn add(&self, acc: &mut Self::Acc, time: Timestamp, value: &V) {
         let lifted = self.lift(time, value);
         self.combine(acc, &lifted);
+    }
+
+    /// What a window without any events says, if that is anything: for windows that
+    /// [fire empty](crate::Windows::fill).
+    fn empty(&self) -> Option<Self::Output> {
+        None
     }
 
     /// A name that is stored in snapshots and compared when one is restored, so that the state of one

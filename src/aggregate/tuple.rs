@@ -31,6 +31,10 @@ macro_rules! tuples {
                 $(self.$index.add(&mut acc.$index, time, value);)+
             }
 
+            fn empty(&self) -> Option<Self::Output> {
+                Some(($(self.$index.empty()?,)+))
+            }
+
             fn name(&self) -> String {
                 let names = [$(self.$index.name()),+];
                 alloc::format!("({})", names.join(", "))

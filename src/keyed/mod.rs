@@ -23,8 +23,10 @@ use cell::{Due, Tick};
 use crate::aggregate::Aggregate;
 use crate::config::LateFiring;
 use crate::fire::Order;
+use crate::lateness::Verdict;
 use crate::output::{Missed, Timing};
-use crate::slice::{Algebra, Hashing};
+use crate::queue::growth;
+use crate::slice::{Algebra, Hashing, spots_for, table_bytes};
 use crate::time::{Timestamp, Window};
 use crate::windows::{Assigner, Base, Definition};
 
@@ -44,15 +46,27 @@ pub(crate) struct Offer<'a, K, V> {
     pub(crate) now: Option<i64>,
 }
 
-/// What an event finds: how many of its windows take it, and which do not.
+/// What an event finds: whether one of its windows takes it, and which do not.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
-    pub(crate) open: u64,
+    pub(crate) is_open: bool,
     pub(crate) missed: Option<Missed>,
 }
 
 impl Findings {
-    pub(crate) fn miss(&mut self, missed: Missed) {
+    /// Adds what becomes of the event in the windows of one definition; whether some window takes it.
+    pub(crate) fn note(&mut self, verdict: Verdict) -> bool {
+        let (open, missed) = match verdict {
+            Verdict::Unassigned => (false, None),
+            Verdict::Late(missed) => (false, Some(missed)),
+            Verdict::Open { missed } => (true, missed),
+        };
+        missed.into_iter().for_each(|missed| self.miss(missed));
+        self.is_open |= open;
+        open
+    }
+
+    fn miss(&mut self, missed: Missed) {
         let by_end = |window: &Window| (window.end, window.start);
         self.missed = Some(match self.missed {
             None => missed,
@@ -64,8 +78,8 @@ impl Findings {
         });
     }
 
-    fn miss_one(&mut self, (start, end): (i64, i64)) {
-        let window = Window { start: Timestamp::from_micros(start), end: Timestamp::from_micros(end) };
+    fn miss_one(&mut self, window: (i64, i64)) {
+        let window = Window::between(window);
         self.miss(Missed { first: window, last: window, count: 1 });
     }
 }
@@ -154,13 +168,26 @@ impl<K, T> Keyed<K, T> {
             + self.heap
     }
 
-    /// Bytes by which one event more may make this grow.
-    pub(crate) fn growth(&self) -> usize {
-        if !self.vacant.is_empty() && self.timers.len() < self.timers.capacity() {
-            return 0;
+    /// How many windows of each key's own an event at `time` may go into.
+    pub(crate) fn windows_of(&self, time: i64) -> usize {
+        match self.rules.assigner {
+            Assigner::Session { .. } => 1,
+            _ => self.rules.assigner.windows_of(time).count(),
         }
-        let cell = size_of::<Option<Slot<K, T>>>() + size_of::<Timer>() + 8;
-        self.cells.capacity().max(4) * cell
+    }
+
+    /// Bytes by which an event in so many windows may make this grow.
+    pub(crate) fn growth(&self, windows: usize) -> usize {
+        let cells = windows.saturating_sub(self.vacant.len());
+        let index = spots_for(self.live() + windows);
+        growth::<Option<Slot<K, T>>>(self.cells.len(), self.cells.capacity(), cells)
+            + growth::<Timer>(self.timers.len(), self.timers.capacity(), 2 * windows)
+            + growth::<(i64, u32)>(self.ticks.len(), self.ticks.capacity(), windows)
+            + growth::<u32>(self.unknown_ticks.len(), self.unknown_ticks.capacity(), windows)
+            + growth::<u32>(self.vacant.len(), self.vacant.capacity(), windows)
+            + table_bytes::<u32>(index).saturating_sub(self.index.allocation_size())
+            // Each of them may set panes aside and owe one.
+            + windows * (2 * size_of::<(K, Emission<T>)>() + size_of::<u32>())
     }
 
     /// Whether nothing waits to be handed out but what the watermark brings.
@@ -196,17 +223,12 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     pub(crate) fn judge<V>(&self, offer: &Offer<'_, K, V>, findings: &mut Findings) {
         if let Assigner::Session { .. } = self.rules.assigner {
             match self.accepts_into_session(offer) {
-                true => findings.open += 1,
+                true => findings.is_open = true,
                 false => findings.miss_one(self.own_session(offer)),
             }
             return;
         }
-        for window in self.rules.assigner.windows_of(offer.time) {
-            match self.rules.accepts(window.1, offer.watermark) {
-                true => findings.open += 1,
-                false => findings.miss_one(window),
-            }
-        }
+        findings.note(self.rules.lateness.judge(&self.rules.assigner, offer.time, offer.watermark));
     }
 
     /// Takes an event into its windows that are open; hands the panes that this causes at once to `out`.
@@ -677,16 +699,20 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         due
     }
 
+    /// The latest end of a window that holds something and has started by `latest`, if windows have ends. O(cells).
+    pub(crate) fn last_end(&self, latest: i64) -> Option<i64> {
+        match self.rules.assigner {
+            Assigner::Global => None,
+            _ => self.cells().filter(|cell| cell.start <= latest).map(|cell| cell.end).max(),
+        }
+    }
+
     /// The lowest window end of which an event to come may still cause a pane.
     pub(crate) fn first_open_end(&self, watermark: i64) -> Option<i64> {
-        let closed = self.rules.lateness.closed_up_to(watermark)?;
-        let within = i64::try_from(closed).unwrap_or(i64::MIN);
         match &self.rules.assigner {
-            Assigner::Session { .. } => Some(within.saturating_add(1)),
+            Assigner::Session { .. } => Some(self.rules.lateness.closed_up_to(watermark)?.saturating_add(1)),
             Assigner::Global => None,
-            Assigner::Periodic(grid) => Some(grid.first_end_after(closed)),
-            Assigner::Cumulative(grid) => Some(grid.first_ending_after(closed).1),
-            Assigner::Own(_) => self.rules.assigner.first_ending_after(within).map(|(_, end)| end),
+            assigner => self.rules.lateness.first_open_end(assigner, watermark),
         }
     }
 

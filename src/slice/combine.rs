@@ -1,8 +1,9 @@
 //! From slices to windows.
 //!
+//! A window of which only one slice is there is that slice. Others are combined:
+//!
 //! | strategy | needs | work per key and slide | state besides the slices |
 //! |---|---|---|---|
-//! | single slice | a window of one slice (tumbling) | none | none |
 //! | two stacks | associativity | about 3 combinations, amortised: all slices are turned over once a window length | a node per entry of a slice, and one table |
 //! | subtract on evict | an inverse | 1 combination, 1 subtraction | one table |
 //!
@@ -101,13 +102,12 @@ impl<V, A: Aggregate<V>> Algebra<V, A> {
 /// Which way windows of several slices are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Strategy {
-    Single,
     TwoStacks,
     SubtractOnEvict,
 }
 
-/// The slices that the derived state covers: `[first, turned)` from the back, `[turned, beyond)` from
-/// the front.
+/// The slices that the derived state covers: `[first, turned)` in the front stack, `[turned, beyond)` in the
+/// back one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Positions {
     pub(crate) first: i64,
@@ -118,7 +118,6 @@ pub(crate) struct Positions {
 /// The content of the window being fired, and what makes the next one cheap.
 #[derive(Debug)]
 pub(crate) enum Combine<K, T> {
-    Single { slice: i64 },
     TwoStacks(TwoStacks<K, T>),
     SubtractOnEvict(SubtractOnEvict<K, T>),
 }
@@ -136,7 +135,6 @@ pub(crate) enum Content<'a, K, T> {
 impl<K, T> Combine<K, T> {
     pub(crate) fn new(strategy: Strategy) -> Self {
         match strategy {
-            Strategy::Single => Self::Single { slice: 0 },
             Strategy::TwoStacks => Self::TwoStacks(TwoStacks::new()),
             Strategy::SubtractOnEvict => {
                 Self::SubtractOnEvict(SubtractOnEvict { running: Table::new(), first: 0, beyond: 0 })
@@ -146,7 +144,6 @@ impl<K, T> Combine<K, T> {
 
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Self::Single { .. } => 0,
             Self::TwoStacks(stacks) => stacks.front.bytes() + stacks.back.bytes(),
             Self::SubtractOnEvict(window) => window.running.bytes(),
         }
@@ -155,7 +152,6 @@ impl<K, T> Combine<K, T> {
     /// Bytes that this may come to take where the slices have room for so many entries.
     pub(crate) fn bytes_for(&self, entries: usize) -> usize {
         let needed = match self {
-            Self::Single { .. } => 0,
             Self::TwoStacks(_) => Front::<K, T>::bytes_for(entries) + Table::<K, T>::bytes_for(entries),
             Self::SubtractOnEvict(_) => Table::<K, (T, u32)>::bytes_for(entries),
         };
@@ -163,9 +159,8 @@ impl<K, T> Combine<K, T> {
     }
 
     /// The window last prepared.
-    pub(crate) fn content<'a>(&'a self, store: &'a Store<K, T>) -> Content<'a, K, T> {
+    pub(crate) fn content(&self) -> Content<'_, K, T> {
         match self {
-            Self::Single { slice } => store.get(*slice).map_or(Content::Nothing, Content::One),
             Self::TwoStacks(stacks) if stacks.front.is_empty() => Content::One(&stacks.back),
             Self::TwoStacks(stacks) => Content::Two(&stacks.front, &stacks.back),
             Self::SubtractOnEvict(window) => Content::Counted(&window.running),
@@ -174,7 +169,6 @@ impl<K, T> Combine<K, T> {
 
     pub(crate) fn positions(&self) -> Positions {
         match self {
-            Self::Single { slice } => Positions { first: *slice, turned: *slice, beyond: *slice },
             Self::TwoStacks(stacks) => stacks.at,
             Self::SubtractOnEvict(window) => {
                 Positions { first: window.first, turned: window.first, beyond: window.beyond }
@@ -184,9 +178,10 @@ impl<K, T> Combine<K, T> {
 }
 
 impl<K, T> Combine<K, T> {
-    /// Whether these are the positions after preparing the window of slices `[first, beyond)`.
-    pub(crate) fn is_at(&self, at: Positions, (first, beyond): (i64, i64)) -> bool {
-        at.first == first && (matches!(self, Self::Single { .. }) || at.beyond == beyond)
+    /// Whether the window last prepared is that of slices `[first, beyond)`.
+    pub(crate) fn is_at(&self, (first, beyond): (i64, i64)) -> bool {
+        let at = self.positions();
+        at.first == first && at.beyond == beyond
     }
 }
 
@@ -199,7 +194,6 @@ impl<K: Hash + Eq + Clone, T: Clone> Combine<K, T> {
         algebra: &Algebra<V, A>,
     ) {
         match self {
-            Self::Single { slice } => *slice = first,
             Self::TwoStacks(stacks) => stacks.prepare(first, beyond, store, algebra),
             Self::SubtractOnEvict(window) => window.prepare(first, beyond, store, algebra),
         }
@@ -214,7 +208,6 @@ impl<K: Hash + Eq + Clone, T: Clone> Combine<K, T> {
         algebra: &Algebra<V, A>,
     ) {
         match self {
-            Self::Single { .. } => {}
             Self::TwoStacks(stacks) if slice < stacks.at.beyond => {}
             Self::TwoStacks(stacks) => stacks.clear(),
             Self::SubtractOnEvict(window) => {
@@ -236,7 +229,6 @@ impl<K: Hash + Eq + Clone, T: Clone> Combine<K, T> {
         algebra: &Algebra<V, A>,
     ) {
         match self {
-            Self::Single { .. } => {}
             Self::TwoStacks(stacks) => stacks.repair(slice, hash, key, store, algebra),
             Self::SubtractOnEvict(window) => window.repair(slice, hash, key, store, algebra),
         }
@@ -250,7 +242,6 @@ impl<K: Hash + Eq + Clone, T: Clone> Combine<K, T> {
         algebra: &Algebra<V, A>,
     ) {
         match self {
-            Self::Single { slice } => *slice = at.first,
             Self::TwoStacks(stacks) => {
                 stacks.turn_over(at.first, at.turned, store, algebra);
                 stacks.absorb(at.beyond, store, algebra);
@@ -289,7 +280,8 @@ impl<K: Hash + Eq + Clone, T: Clone> TwoStacks<K, T> {
             // Nothing of the window before is in this one.
             self.at.beyond = first;
         }
-        if !continues || first >= self.at.turned {
+        // (While nothing leaves, as in windows that grow, nothing needs to be turned over.)
+        if !continues || first > self.at.turned {
             self.turn_over(first, self.at.beyond, store, algebra);
         }
         self.front.evict_before(first);

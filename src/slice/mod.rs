@@ -5,6 +5,6 @@ mod front;
 mod store;
 mod table;
 
-pub(crate) use combine::{Algebra, Combine, Positions, Scan, Spot, Strategy};
+pub(crate) use combine::{Algebra, Combine, Content, Positions, Scan, Spot, Strategy};
 pub(crate) use store::Store;
-pub(crate) use table::{Hashing, Table};
+pub(crate) use table::{Hashing, Table, spots_for, table_bytes};

@@ -2,7 +2,8 @@
 //!
 //! The ring covers the slices `[base, base + len)`, one slot each; finding an event's slice there is an
 //! index computation. An event a thousand years ahead must not stretch the ring, so what lies beyond it
-//! is kept by ordinal in a tree and moves into the ring when the ring gets there.
+//! is kept by number in a tree and moves into the ring when the ring gets there. Where slices are not even there
+//! is no such index: then all of them are in the tree.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -11,6 +12,7 @@ use core::mem::size_of;
 
 use super::{Hashing, Table};
 use crate::grid::{Grid, Ruler};
+use crate::lattice::Lattice;
 
 /// Slots that the ring has from the start, and those it may grow to: far more slices than most windows
 /// have, yet an empty ring of this size takes only a few megabytes.
@@ -21,7 +23,8 @@ const RING_SPARSE: usize = 8;
 
 #[derive(Debug)]
 pub(crate) struct Store<K, T> {
-    grid: Grid,
+    lattice: Lattice,
+    /// Of the ring, which is empty for ever where slices are not even.
     ruler: Ruler,
     /// Empty, or a power of two of slots; slice `s` in slot `s mod len`. A table without entries is a slice
     /// that is not there.
@@ -54,13 +57,30 @@ struct Hot<K, T> {
     span: u64,
     /// Where the second slice starts.
     edge: i64,
-    slots: [usize; 2],
+    slices: [i64; 2],
     tables: [Table<K, T>; 2],
 }
 
 impl<K, T> Hot<K, T> {
     const fn closed() -> Self {
-        Self { from: 0, span: 0, edge: 0, slots: [0, 0], tables: [Table::new(), Table::new()] }
+        Self { from: 0, span: 0, edge: 0, slices: [0, 0], tables: [Table::new(), Table::new()] }
+    }
+
+    /// The slices whose tables are here.
+    fn slices(&self) -> &[i64] {
+        if self.span > 0 { &self.slices } else { &[] }
+    }
+
+    /// A slice's table, if it is here.
+    #[inline]
+    fn get(&self, slice: i64) -> Option<&Table<K, T>> {
+        self.slices().iter().position(|&hot| hot == slice).and_then(|place| self.tables.get(place))
+    }
+
+    /// Those of its slices that are there, in the order of time.
+    fn live(&self) -> impl DoubleEndedIterator<Item = i64> {
+        let live = |&(_, table): &(&i64, &Table<K, T>)| !table.is_empty();
+        self.slices().iter().zip(&self.tables).filter(live).map(|(&slice, _)| slice)
     }
 
     #[inline(always)]
@@ -76,10 +96,10 @@ impl<K, T> Hot<K, T> {
 }
 
 impl<K, T> Store<K, T> {
-    pub(crate) fn new(grid: Grid) -> Self {
+    pub(crate) fn new(lattice: Lattice) -> Self {
         Self {
-            grid,
-            ruler: grid.ruler(),
+            ruler: lattice.grid().unwrap_or(&Grid::new(1, 1, 0)).ruler(),
+            lattice,
             ring: Vec::new(),
             base: 0,
             base_start: 0,
@@ -96,9 +116,25 @@ impl<K, T> Store<K, T> {
         }
     }
 
+    fn is_even(&self) -> bool {
+        self.lattice.grid().is_some()
+    }
+
+    pub(crate) fn lattice(&self) -> &Lattice {
+        &self.lattice
+    }
+
     /// Lets events from `from` on in by [`Store::open_at`].
     pub(crate) fn open(&mut self, from: i64) {
         self.close();
+        // Where disorder is less than a slice long, events fall into the first open slice and the next.
+        match self.is_even() {
+            true => self.open_even(from),
+            false => self.open_uneven(from),
+        }
+    }
+
+    fn open_even(&mut self, from: i64) {
         if self.ring.is_empty() {
             return;
         }
@@ -107,39 +143,52 @@ impl<K, T> Store<K, T> {
         if distance >= self.span {
             return;
         }
-        // Where disorder is less than a slice long, events fall into the first open slice and the next.
-        let first = self.base.saturating_add(self.ruler.slices(distance) as i64);
-        let start_of = |slices| self.grid.slice_start(first.saturating_add(slices));
-        let (edge, end) = (start_of(1), start_of(2));
-        if end.abs_diff(self.base_start) <= self.span {
-            let mask = self.ring.len() - 1;
-            self.hot.slots = [first as usize & mask, (first as usize).wrapping_add(1) & mask];
-            (self.hot.from, self.hot.span, self.hot.edge) = (self.gate, end.abs_diff(self.gate), edge);
-            self.swap_hot();
+        let slot = self.ruler.slices(distance);
+        if slot + 1 >= self.ring.len() as u64 {
+            return;
         }
+        let first = self.base.saturating_add(slot as i64);
+        let (edge, end) = (self.lattice.end_of(first), self.lattice.end_of(first.saturating_add(1)));
+        self.hot.slices = [first, first.saturating_add(1)];
+        (self.hot.from, self.hot.span, self.hot.edge) = (self.gate, end.abs_diff(self.gate), edge);
+        self.swap_hot();
+    }
+
+    fn open_uneven(&mut self, from: i64) {
+        if from == i64::MIN || from == i64::MAX {
+            return;
+        }
+        // The edges may be dear to ask for, and most often they are those of before.
+        if from < self.hot.from || from >= self.hot.edge {
+            let first = self.lattice.slice_of(from);
+            self.hot.edge = self.lattice.end_of(first);
+            self.hot.slices = [first, self.lattice.slice_of(self.hot.edge)];
+        }
+        self.hot.from = from;
+        self.hot.span = self.lattice.end_of(self.hot.slices[1]).abs_diff(from);
+        self.swap_hot();
     }
 
     /// Lets no event in by [`Store::open_at`].
     pub(crate) fn close(&mut self) {
         self.gate = i64::MAX;
         if self.hot.span > 0 {
-            self.hot.span = 0;
             self.swap_hot();
+            self.hot.span = 0;
         }
     }
 
+    /// Takes the tables of the hot slices out of where they are, or puts them back.
     fn swap_hot(&mut self) {
-        for (table, &slot) in self.hot.tables.iter_mut().zip(&self.hot.slots) {
-            core::mem::swap(table, &mut self.ring[slot]);
-        }
-    }
-
-    /// The table in a slot of the ring, wherever it is now.
-    #[inline]
-    fn in_ring(&self, slot: usize) -> Option<&Table<K, T>> {
-        match self.hot.slots.iter().position(|&hot| hot == slot) {
-            Some(place) if self.hot.span > 0 => self.hot.tables.get(place),
-            _ => self.ring.get(slot),
+        let (is_even, mask) = (self.is_even(), self.ring.len().wrapping_sub(1));
+        for (table, &slice) in self.hot.tables.iter_mut().zip(&self.hot.slices) {
+            if is_even {
+                core::mem::swap(table, &mut self.ring[slice as usize & mask]);
+            } else if table.is_empty() {
+                *table = self.far.remove(&slice).unwrap_or_else(Table::new);
+            } else {
+                self.far.insert(slice, core::mem::replace(table, Table::new()));
+            }
         }
     }
 
@@ -186,9 +235,10 @@ impl<K, T> Store<K, T> {
     /// A slice's table, if the slice is there.
     #[inline]
     pub(crate) fn get(&self, slice: i64) -> Option<&Table<K, T>> {
-        let table = match self.slot(slice) {
-            Some(slot) => self.in_ring(slot),
-            None => self.far.get(&slice),
+        let table = match (self.hot.get(slice), self.slot(slice)) {
+            (Some(table), _) => Some(table),
+            (None, Some(slot)) => self.ring.get(slot),
+            (None, None) => self.far.get(&slice),
         };
         table.filter(|table| !table.is_empty())
     }
@@ -196,23 +246,26 @@ impl<K, T> Store<K, T> {
     /// The first slice at or after `from` that is there.
     pub(crate) fn next_live(&self, from: i64) -> Option<i64> {
         let far = self.far.range(from..).next().map(|(&slice, _)| slice);
-        if self.live_in_ring == 0 {
-            return far;
-        }
+        let hot = self.hot.live().find(|&slice| slice >= from);
         let beyond = self.base.saturating_add(self.ring.len() as i64);
-        let ring = (from.max(self.base)..beyond).find(|&slice| self.get(slice).is_some());
-        match (ring, far) {
-            (Some(ring), Some(far)) => Some(ring.min(far)),
-            (found, None) | (None, found) => found,
-        }
+        let covered = if self.live_in_ring > 0 { from.max(self.base)..beyond } else { 0..0 };
+        let ring = covered.into_iter().find(|&slice| self.get(slice).is_some());
+        [far, hot, ring].into_iter().flatten().min()
+    }
+
+    /// An instant in the first slice that is there. O(1) where the ring starts with it.
+    pub(crate) fn first_instant(&self) -> Option<i64> {
+        self.next_live(i64::MIN).map(|slice| self.lattice.instant(slice))
     }
 
     /// The last slice that is there.
     pub(crate) fn last_live(&self) -> Option<i64> {
+        // What is in the tree lies beyond the ring.
         let far = self.far.last_key_value().map(|(&slice, _)| slice);
-        let covered = self.base..self.base.saturating_add(self.ring.len() as i64);
-        let ring = || covered.clone().rev().find(|&slice| self.get(slice).is_some());
-        far.max(if self.live_in_ring > 0 { ring() } else { None })
+        let beyond = self.base.saturating_add(self.ring.len() as i64);
+        let covered = if far.is_none() && self.live_in_ring > 0 { self.base..beyond } else { 0..0 };
+        let ring = covered.into_iter().rev().find(|&slice| self.get(slice).is_some());
+        [far, self.hot.live().next_back(), ring].into_iter().flatten().max()
     }
 
     /// The slices in `[first, beyond)` that are there, in the order of time.
@@ -237,6 +290,7 @@ impl<K, T> Store<K, T> {
             return false;
         }
         self.expired = slice;
+        self.close();
         while let Some(first) = self.far.first_entry()
             && *first.key() < slice
         {
@@ -251,7 +305,7 @@ impl<K, T> Store<K, T> {
                 }
                 self.take_from_ring(old).into_iter().for_each(|table| self.drop_live(table));
             }
-            self.move_base(self.base.max(self.grid.whole_slide(slice)));
+            self.move_base(self.base.max(self.whole_slide(slice)));
         }
         let returns = self.live == 0 && (at_end || self.pool.unused);
         self.pool.unused = self.live == 0;
@@ -284,7 +338,7 @@ impl<K, T> Store<K, T> {
         if self.live_in_ring == 0
             && let Some((&first, _)) = self.far.first_key_value()
         {
-            self.base = self.base.max(self.grid.whole_slide(first));
+            self.base = self.base.max(self.whole_slide(first));
         }
         self.measure();
         while let Some((&first, _)) = self.far.first_key_value()
@@ -297,13 +351,21 @@ impl<K, T> Store<K, T> {
         }
     }
 
+    /// Where the ring may start to cover `slice`.
+    fn whole_slide(&self, slice: i64) -> i64 {
+        self.lattice.grid().map_or(slice, |grid| grid.whole_slide(slice))
+    }
+
     /// Makes the ring cover `slice` if that is a matter of slots and not of memory.
     fn reach(&mut self, slice: i64) {
+        if !self.is_even() {
+            return;
+        }
         if self.ring.is_empty() {
             self.ring.resize_with(RING_MIN, Table::new);
         }
         if self.live == 0 || slice < self.base {
-            self.lower_base(self.grid.whole_slide(slice));
+            self.lower_base(self.whole_slide(slice));
         }
         if let Some(slots) = self.ring_for(slice) {
             self.grow_ring(slots);
@@ -315,7 +377,8 @@ impl<K, T> Store<K, T> {
     fn ring_for(&self, slice: i64) -> Option<usize> {
         let needed = i128::from(slice) - i128::from(self.base) + 1;
         let worth = RING_MAX.min(RING_SPARSE * (self.live + 1)) as i128;
-        (self.live > 0 && needed > self.ring.len() as i128 && needed <= worth)
+        let is_even = self.is_even();
+        (is_even && self.live > 0 && needed > self.ring.len() as i128 && needed <= worth)
             .then(|| (needed as usize).next_power_of_two())
     }
 
@@ -339,8 +402,8 @@ impl<K, T> Store<K, T> {
     /// short, events go the long way.
     fn measure(&mut self) {
         self.close();
-        self.base_start = self.grid.slice_start(self.base);
-        let end = self.grid.slice_start(self.base.saturating_add(self.ring.len() as i64));
+        self.base_start = self.lattice.instant(self.base);
+        let end = self.lattice.instant(self.base.saturating_add(self.ring.len() as i64));
         self.span = end.abs_diff(self.base_start).min(Ruler::REACH);
     }
 
@@ -365,13 +428,16 @@ impl<K: Hash + Eq, T> Store<K, T> {
     pub(crate) fn growth(&self, slice: i64) -> usize {
         let ring = match self.ring_for(slice) {
             Some(slots) => slots * size_of::<Table<K, T>>(),
-            None if self.ring.is_empty() => RING_MIN * size_of::<Table<K, T>>(),
+            None if self.ring.is_empty() && self.is_even() => RING_MIN * size_of::<Table<K, T>>(),
             None => 0,
         };
+        // A slice that is not there may go into the tree, and where the ring has to start earlier others may, too.
+        let moved = if slice < self.base { self.live_in_ring } else { 0 };
+        let place = (1 + moved) * size_of::<(i64, Table<K, T>)>();
         ring + match self.get(slice) {
             Some(table) => table.growth(self.pool.expected),
-            None if self.pool.has(Table::<K, T>::spots_for(self.pool.expected)) => 0,
-            None => Table::<K, T>::new().growth(0),
+            None if self.pool.has(Table::<K, T>::spots_for(self.pool.expected)) => place,
+            None => place + Table::<K, T>::new().growth(self.pool.expected),
         }
     }
 

@@ -34,6 +34,17 @@ impl BuildHasher for Hashing {
     }
 }
 
+/// The spots that a table for so many entries has: a power of two, seven eighths of which are used.
+pub(crate) fn spots_for(entries: usize) -> usize {
+    (entries.saturating_mul(8) / 7 + 1).next_power_of_two().max(4)
+}
+
+/// Bytes that so many spots take: the entries, a byte of control each, and what a group of those is read at once.
+pub(crate) fn table_bytes<E>(spots: usize) -> usize {
+    const GROUP: usize = 16;
+    (spots * size_of::<E>()).next_multiple_of(GROUP) + spots + GROUP
+}
+
 /// A hash table from keys to partials, which also knows what heap the partials own.
 ///
 /// Hashes are computed by the caller, once per event. A *spot* is an entry's position, stable until the
@@ -78,13 +89,13 @@ impl<K, T> Table<K, T> {
         if !self.is_full() {
             return 0;
         }
-        // With a byte of control each. While the entries move both tables are there.
+        // While the entries move both tables are there.
         Self::bytes_for(self.len() + self.additional(expected))
     }
 
     /// Bytes that a table of so many keys takes.
     pub(crate) fn bytes_for(keys: usize) -> usize {
-        Self::spots_for(keys) * (size_of::<(K, T)>() + 1)
+        table_bytes::<(K, T)>(Self::spots_for(keys))
     }
 
     /// Keeps the entries that `keep` says to, after what it does to their partials.
@@ -92,9 +103,9 @@ impl<K, T> Table<K, T> {
         self.entries.retain(|(_, partial)| keep(partial));
     }
 
-    /// The spots that a table for so many keys has: a power of two, seven eighths of which are used.
+    /// The spots that a table for so many keys has.
     pub(crate) fn spots_for(keys: usize) -> usize {
-        (keys.saturating_mul(8) / 7 + 1).next_power_of_two().max(4)
+        spots_for(keys)
     }
 
     /// By how many entries to grow: twofold, or eightfold on the way to what is expected, which saves most

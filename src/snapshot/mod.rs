@@ -15,8 +15,9 @@
 //!
 //! tag 1  configuration   once: `Description`
 //! tag 2  progress        once: partitions, watermark, counters
-//! tag 3  slice           once for each slice, earliest first: ordinal, number of entries, entries
-//! tag 4  firing          once where windows are made of slices: the cursor, and what late events have left
+//! tag 3  slice           once for each slice, earliest first: its number, number of entries, entries
+//! tag 4  firing          once where windows are made of slices: of each such definition how far it has fired and
+//!                        what late events have left; the window being drained
 //! tag 5  keyed           once for each other definition: its number, the windows of each key, panes set aside
 //! tag 6  queue           once: what events have caused and nobody has polled
 //! tag 0  end             once, empty; nothing follows
@@ -44,9 +45,9 @@ use crate::error::{RestoreError, RestoreErrorKind};
 use crate::keyed::State;
 use crate::operator::Windowing;
 use crate::output::Timing;
-use crate::slice::{Combine, Positions};
+use crate::slice::Positions;
 use crate::stats::Counters;
-use crate::watermark::Saved;
+use crate::watermark::{Learning, Saved};
 use crate::windows::{Accumulation, Assigner, Base, Definition};
 
 /// The newest version of the format, and the only one so far.
@@ -57,7 +58,9 @@ const VERSION: u16 = 1;
 struct Description {
     definitions: Vec<DefinitionDescription>,
     bound: Option<i64>,
+    learning: Option<Learning>,
     idle_timeout: Option<i64>,
+    close_after_quiet: Option<i64>,
     hold: bool,
     skew: Option<(i64, bool)>,
     own_gaps: bool,
@@ -76,6 +79,7 @@ struct DefinitionDescription {
     early_time: Option<i64>,
     early_ticks: Option<i64>,
     accumulation: AccumulationDescription,
+    fill: Option<i64>,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,6 +125,7 @@ impl DefinitionDescription {
                 Accumulation::Discarding => AccumulationDescription::Discarding,
                 Accumulation::Retracting => AccumulationDescription::Retracting,
             },
+            fill: definition.fill,
         }
     }
 }
@@ -149,12 +154,14 @@ impl Description {
         Self {
             definitions: settings.definitions.iter().map(DefinitionDescription::of).collect(),
             bound: settings.rules.bound,
+            learning: settings.rules.learning,
             idle_timeout: settings.rules.idle_timeout,
+            close_after_quiet: settings.rules.close_after_quiet,
             hold: settings.rules.resume == Resume::Hold,
             skew: settings.rules.skew.map(|(skew, suspect)| (skew, suspect == Suspect::Admit)),
             own_gaps: windows.has_own_gaps(),
             ordered: windows.order.is_some(),
-            subtract_on_evict: matches!(windows.firing.combine, Combine::SubtractOnEvict(_)),
+            subtract_on_evict: windows.algebra.inverse.is_some(),
             aggregate: windows.algebra.aggregate.name(),
         }
     }
@@ -166,6 +173,12 @@ impl Description {
             taken.check(configured)?;
         }
         same("a bound of disorder in µs of", &self.bound, &configured.bound)?;
+        same("a learned bound of disorder:", &self.learning, &configured.learning)?;
+        same(
+            "µs of quiet before windows are closed:",
+            &self.close_after_quiet,
+            &configured.close_after_quiet,
+        )?;
         same("an idle timeout in µs of", &self.idle_timeout, &configured.idle_timeout)?;
         same("the watermark held for partitions that resume:", &self.hold, &configured.hold)?;
         same("an allowed skew into the future in µs, and suspects admitted:", &self.skew, &configured.skew)?;
@@ -185,7 +198,8 @@ impl DefinitionDescription {
         same("events between early panes:", &self.early_events, &configured.early_events)?;
         same("µs between early panes:", &self.early_time, &configured.early_time)?;
         same("µs of the clock between early panes:", &self.early_ticks, &configured.early_ticks)?;
-        same("panes that are", &self.accumulation, &configured.accumulation)
+        same("panes that are", &self.accumulation, &configured.accumulation)?;
+        same("µs for which keys without events are filled:", &self.fill, &configured.fill)
     }
 }
 
@@ -227,11 +241,26 @@ struct PaneHeader {
     index: u32,
 }
 
-/// The fixed part of the section 'firing'; sequences follow it.
+/// The fixed part of what the section 'firing' has of one definition; sequences follow it.
 #[derive(Serialize, Deserialize)]
 struct Cursor {
-    next: i64,
+    fired: i64,
     positions: Positions,
-    /// The window being drained.
-    draining: Option<i64>,
+}
+
+/// The window being drained.
+#[derive(Serialize, Deserialize)]
+struct Draining {
+    definition: u32,
+    start: i64,
+    end: i64,
+}
+
+/// What an entry of the queue is; the rest of it follows.
+#[derive(Serialize, Deserialize)]
+enum QueuedKind {
+    Event,
+    Until(u32),
+    /// Of this definition.
+    Pane(u32),
 }

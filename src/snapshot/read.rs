@@ -7,16 +7,17 @@ use core::hash::Hash;
 use serde::de::DeserializeOwned;
 
 use super::frame::{Reader, Section};
-use super::{CellHeader, Cursor, Description, PaneHeader, ProgressSection};
+use super::{CellHeader, Cursor, Description, Draining, PaneHeader, ProgressSection, QueuedKind};
 use crate::aggregate::Aggregate;
 use crate::error::{RestoreError, RestoreErrorKind};
 use crate::fire::{Refire, Reissue};
-use crate::grid::Grid;
 use crate::keyed::{Cell, Emission};
+use crate::lattice::Lattice;
 use crate::operator::Windowing;
 use crate::queue::{Queued, What};
 use crate::slice::Positions;
 use crate::watermark::Progress;
+use crate::windows::Assigner;
 
 impl<K, V, A> Windowing<K, V, A>
 where
@@ -49,7 +50,7 @@ where
             self.read_slice(payload)?;
             sections = reader.section()?;
         }
-        if self.plan.is_some() {
+        if !self.firing.sliced.is_empty() {
             self.read_firing(expect(sections, Section::Firing)?)?;
             sections = reader.section()?;
         }
@@ -99,99 +100,100 @@ where
         input.end()
     }
 
-    fn grid(&self) -> Result<&Grid, &'static str> {
-        self.plan.as_ref().map(|plan| &plan.grid).ok_or("slices, where no windows are made of them")
-    }
-
     /// Whether a slice can be one that something is stored in.
     fn check_slice(&self, slice: i64) -> Result<(), &'static str> {
-        let grid = self.grid()?;
-        let (first, beyond) = grid.admits();
-        let start = grid.slice_start(slice);
-        if start < first || start >= beyond || grid.slice_of(start) != slice {
+        let lattice = self.store.lattice();
+        // (Not of sessions: an event with a short gap of its own may come later than others.)
+        let ranges = self.firing.sliced.iter().map(|sliced| sliced.assigner.admits(None));
+        let (first, beyond) = ranges.fold((i64::MIN, i64::MAX), |a, b| (a.0.max(b.0), a.1.min(b.1)));
+        let instant = lattice.instant(slice);
+        let slices = lattice.slice_of(first)..=lattice.slice_of(beyond.saturating_sub(1));
+        if !slices.contains(&slice) || lattice.slice_of(instant) != slice {
             return Err("a slice outside the range of time");
         }
-        if grid.is_gap(slice) {
-            return Err("a slice between windows");
+        match self.firing.sliced.iter().any(|sliced| sliced.assigner.covers(instant)) {
+            true => Ok(()),
+            false => Err("a slice between windows"),
         }
-        Ok(())
     }
 
     fn read_firing(&mut self, payload: &[u8]) -> Result<(), RestoreError> {
         let mut input = Input::new(payload, Section::Firing);
-        let cursor: Cursor = input.get()?;
-        self.check_cursor(&cursor).map_err(|why| input.unreadable(why))?;
-        self.firing.next = cursor.next;
-        let grid = *self.grid().map_err(|why| input.unreadable(why))?;
-        let bounds = |window| grid.window(window);
-        let algebra = &self.algebra;
-        self.firing.combine.rebuild(cursor.positions, &self.store, algebra);
+        for place in 0..self.firing.sliced.len() {
+            self.read_sliced(place, &mut input)?;
+        }
+        let draining: Option<Draining> = input.get()?;
         let remaining: Vec<K> = input.all()?;
-        match cursor.draining {
-            Some(window) => self
-                .firing
-                .resume((window, bounds(window)), &remaining, &self.store, algebra)
-                .map_err(|why| input.unreadable(why))?,
+        match draining {
+            Some(draining) => self.resume_drain(draining, &remaining).map_err(|why| input.unreadable(why))?,
             None if remaining.is_empty() => {}
             None => return Err(input.unreadable("keys to drain without a window")),
         }
-        self.read_late(&mut input)?;
-        input.end()
-    }
-
-    fn check_cursor(&self, cursor: &Cursor) -> Result<(), &'static str> {
-        let grid = self.grid()?;
-        let Positions { first, turned, beyond } = cursor.positions;
-        let slices = i128::from(beyond) - i128::from(first);
-        if !(first <= turned && turned <= beyond) || slices > i128::from(grid.slices_per_window()) {
-            return Err("the slices of the window that fired last are out of order");
-        }
-        let Some(window) = cursor.draining else { return Ok(()) };
-        if window < cursor.next || grid.end_of(window) > self.progress.settled() {
-            return Err("the window being drained is not due");
-        }
-        match self.firing.combine.is_at(cursor.positions, grid.slices_of(window)) {
-            true => Ok(()),
-            false => Err("the window being drained is not the one that fired last"),
-        }
-    }
-
-    /// What late events have left: panes they still cause, and what is known of those they caused.
-    fn read_late(&mut self, input: &mut Input<'_>) -> Result<(), RestoreError> {
         let refire: Option<Refire<K>> = input.get()?;
         if let Some(refire) = &refire {
             self.check_slice(refire.slice).map_err(|why| input.unreadable(why))?;
-            let grid = self.grid().map_err(|why| input.unreadable(why))?;
-            let (first, last) = (grid.first_window(refire.slice), grid.last_window(refire.slice));
-            if refire.next < refire.beyond && (refire.next < first || refire.beyond > last.saturating_add(1))
-            {
-                return Err(input.unreadable("a late event fires windows that it is not in"));
-            }
         }
         self.firing.refire = refire;
-        self.read_reissues(input)
+        input.end()
     }
 
-    fn read_reissues(&mut self, input: &mut Input<'_>) -> Result<(), RestoreError> {
+    /// One definition: how far it has fired, and what late events have left.
+    fn read_sliced(&mut self, place: usize, input: &mut Input<'_>) -> Result<(), RestoreError> {
+        let Cursor { fired, positions } = input.get()?;
+        let lattice = self.store.lattice();
+        let sliced = &mut self.firing.sliced[place];
+        check_positions(positions, lattice, &sliced.assigner).map_err(|why| input.unreadable(why))?;
+        sliced.fired = fired;
+        sliced.combine.rebuild(positions, &self.store, &self.algebra);
         let windows: usize = input.get()?;
         for _ in 0..windows {
-            let (window, entries): (i64, usize) = input.get()?;
+            let (end, entries): (i64, usize) = input.get()?;
             for _ in 0..entries {
                 let (key, reissue): (K, Reissue) = input.get()?;
                 let hash = self.algebra.hashing.hash(&key);
-                self.firing.note_reissue(window, hash, &key, reissue, &self.algebra.hashing);
+                sliced.note_reissue(end, hash, &key, reissue, &self.algebra.hashing);
             }
         }
         let windows: usize = input.get()?;
         for _ in 0..windows {
-            let window: i64 = input.get()?;
+            let (end, start): (i64, i64) = input.get()?;
             let keys: Vec<K> = input.all()?;
-            self.firing.marks += keys.len();
-            if self.firing.marked.insert(window, keys.into()).is_some() {
+            if !sliced.assigner.has((start, end)) {
+                return Err(input.unreadable("a window is marked that is none"));
+            }
+            sliced.marks += keys.len();
+            if sliced.marked.insert((end, start), keys.into()).is_some() {
                 return Err(input.unreadable("a window is marked twice"));
             }
         }
         Ok(())
+    }
+
+    fn resume_drain(&mut self, draining: Draining, remaining: &[K]) -> Result<(), &'static str> {
+        let Draining { definition, start, end } = draining;
+        let watermark = self.progress.settled();
+        let found = self.firing.sliced.iter().position(|sliced| sliced.number == definition);
+        let place = found.ok_or("the window being drained is not made of slices")?;
+        let sliced = &self.firing.sliced[place];
+        if !sliced.assigner.has((start, end)) || end <= sliced.fired || end > watermark {
+            return Err("the window being drained is not due");
+        }
+        self.firing.resume(place, (start, end), remaining, &self.store, &self.algebra)
+    }
+}
+
+/// Whether these can be the slices that windows were combined from last.
+fn check_positions(at: Positions, lattice: &Lattice, assigner: &Assigner) -> Result<(), &'static str> {
+    let Positions { first, turned, beyond } = at;
+    if !(first <= turned && turned <= beyond) {
+        return Err("what was combined last is out of order");
+    }
+    let (from, until) = lattice.bounds((first, beyond));
+    let window = assigner.first_ending_after(until.saturating_sub(1));
+    let is_part = window.is_some_and(|(start, end)| start <= from && end == until);
+    match first == beyond || is_part {
+        true => Ok(()),
+        false => Err("what was combined last is not of a window"),
     }
 }
 
@@ -237,14 +239,15 @@ where
                 return Err(input.unreadable("a late event's watermark is out of order"));
             }
             last = at;
-            let (what, heap) = match input.get::<Option<u32>>()? {
-                None => {
-                    let (slice, partial): (i64, A::Acc) = input.get()?;
+            let (what, heap) = match input.get()? {
+                QueuedKind::Event => {
+                    let (until, slice, partial): (u32, i64, A::Acc) = input.get()?;
                     self.check_slice(slice).map_err(|why| input.unreadable(why))?;
                     let heap = self.algebra.aggregate.heap_bytes(&partial);
-                    (What::Event { slice, partial }, heap)
+                    (What::Event { slice, partial, until }, heap)
                 }
-                Some(definition) => {
+                QueuedKind::Until(until) => (What::Until(until), 0),
+                QueuedKind::Pane(definition) => {
                     let pane = input.pane()?;
                     if !self.keyed.iter().any(|(number, _)| *number == definition) {
                         return Err(input.unreadable("a pane of a definition that has none of its kind"));

@@ -6,9 +6,9 @@ use core::hash::Hash;
 use serde::Serialize;
 
 use super::frame::{Section, Writer};
-use super::{CellHeader, Cursor, Description, PaneHeader, ProgressSection};
+use super::{CellHeader, Cursor, Description, Draining, PaneHeader, ProgressSection, QueuedKind};
 use crate::aggregate::Aggregate;
-use crate::fire::Order;
+use crate::fire::{Order, Sliced};
 use crate::keyed::{Cell, Emission, Keyed};
 use crate::operator::Windowing;
 use crate::queue::{Queued, What};
@@ -38,7 +38,7 @@ where
         for (slice, table) in self.store.iter() {
             writer.section(Section::Slice, |bytes| put_entries(slice, table, self.order, bytes));
         }
-        if self.plan.is_some() {
+        if !self.firing.sliced.is_empty() {
             writer.section(Section::Firing, |bytes| self.put_firing(bytes));
         }
         for (number, keyed) in &self.keyed {
@@ -48,29 +48,18 @@ where
         writer.finish()
     }
 
-    fn put_firing(&self, bytes: Vec<u8>) -> Vec<u8> {
+    fn put_firing(&self, mut bytes: Vec<u8>) -> Vec<u8> {
         let firing = &self.firing;
-        let cursor = Cursor {
-            next: firing.next,
-            positions: firing.combine.positions(),
-            draining: firing.drain.as_ref().map(|drain| drain.window),
-        };
-        let mut bytes = put(&cursor, bytes);
-        bytes = put_all(&firing.remaining(&self.store, &self.algebra.hashing), bytes);
-        bytes = put(&firing.refire, bytes);
-        bytes = put(&firing.reissues.len(), bytes);
-        for (&window, reissues) in &firing.reissues {
-            bytes = put_entries(window, reissues, self.order, bytes);
+        for sliced in &firing.sliced {
+            bytes = put_sliced(sliced, self.order, bytes);
         }
-        bytes = put(&firing.marked.len(), bytes);
-        for (window, keys) in &firing.marked {
-            bytes = put(window, bytes);
-            bytes = put(&keys.len(), bytes);
-            for key in keys {
-                bytes = put(key, bytes);
-            }
-        }
-        bytes
+        let draining = firing.drain.as_ref().map(|drain| {
+            let (definition, (start, end)) = (firing.sliced[drain.place].number, drain.window);
+            Draining { definition, start, end }
+        });
+        bytes = put(&draining, bytes);
+        bytes = put_all(&firing.remaining(&self.store, &self.algebra.hashing, self.order), bytes);
+        put(&firing.refire, bytes)
     }
 
     fn put_queue(&self, bytes: Vec<u8>) -> Vec<u8> {
@@ -78,12 +67,35 @@ where
         for Queued { at, key, what } in self.queue.iter() {
             bytes = put(&(at, key), bytes);
             bytes = match what {
-                What::Event { slice, partial } => put(&(None::<u32>, slice, partial), bytes),
-                What::Pane { definition, pane } => put_pane(pane, put(&Some(definition), bytes)),
+                What::Event { slice, partial, until } => {
+                    put(&(QueuedKind::Event, until, slice, partial), bytes)
+                }
+                What::Until(until) => put(&QueuedKind::Until(*until), bytes),
+                What::Pane { definition, pane } => put_pane(pane, put(&QueuedKind::Pane(*definition), bytes)),
             };
         }
         bytes
     }
+}
+
+fn put_sliced<K, T>(sliced: &Sliced<K, T>, order: Option<Order<K>>, bytes: Vec<u8>) -> Vec<u8>
+where
+    K: Serialize,
+{
+    let cursor = Cursor { fired: sliced.fired, positions: sliced.combine.positions() };
+    let mut bytes = put(&cursor, bytes);
+    bytes = put(&sliced.reissues.len(), bytes);
+    for (&end, reissues) in &sliced.reissues {
+        bytes = put_entries(end, reissues, order, bytes);
+    }
+    bytes = put(&sliced.marked.len(), bytes);
+    for (window, keys) in &sliced.marked {
+        bytes = put(&(window, keys.len()), bytes);
+        for key in keys {
+            bytes = put(key, bytes);
+        }
+    }
+    bytes
 }
 
 fn put_keyed<K, T>(keyed: &Keyed<K, T>, order: Option<Order<K>>, bytes: Vec<u8>) -> Vec<u8>

@@ -10,16 +10,21 @@
 //! minimum has an alarm set in its limit, at the next watermark that matters to the windows; the others'
 //! values in the tree are lower bounds, made exact when they come to hold the minimum.
 
+mod delays;
 mod min_tree;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Resume, Suspect};
 use crate::time::{Timestamp, Watermark};
+use delays::Delays;
+pub(crate) use delays::Learning;
 use min_tree::MinTree;
 
 /// An input with its own progress: a Kafka partition, a file, a sensor, a tenant.
@@ -86,6 +91,9 @@ pub struct PartitionStatus {
     pub last_event: Option<Timestamp>,
     /// Since which tick it has been quiet, where an idle timeout runs.
     pub quiet_since: Option<Timestamp>,
+    /// How far its watermark stays behind its latest event, as configured or as learned so far; `None` where the
+    /// host sets the watermarks.
+    pub disorder: Option<TimeDelta>,
 }
 
 /// The highest value in the tree; exact watermarks tell what is above it apart.
@@ -96,11 +104,28 @@ const TOP: i64 = i64::MAX - 1;
 pub(crate) struct Rules {
     /// The bounded-disorder generator of new partitions; without one the host sets their watermarks.
     pub(crate) bound: Option<i64>,
+    /// The one that learns its bound, instead.
+    pub(crate) learning: Option<Learning>,
     pub(crate) idle_timeout: Option<i64>,
+    pub(crate) close_after_quiet: Option<i64>,
     pub(crate) resume: Resume,
     pub(crate) skew: Option<(i64, Suspect)>,
     /// The first event time that is out of range.
     pub(crate) beyond: i64,
+}
+
+impl Rules {
+    /// Whether it matters who has been heard of between two ticks.
+    fn hears(&self) -> bool {
+        self.idle_timeout.is_some() || self.close_after_quiet.is_some()
+    }
+
+    fn learning_or_bound(&self, lane: &Lane) -> Option<i64> {
+        match (&lane.learned, &self.learning) {
+            (Some(learned), Some(rules)) => Some(learned.delays.bound(rules)),
+            _ => lane.bound,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,13 +152,22 @@ struct Lane {
     /// Changed since the watermark was last settled.
     pending: bool,
     bound: Option<i64>,
+    learned: Option<Box<Learned>>,
     /// The highest watermark that the host set.
     floor: i64,
     quiet_since: Option<i64>,
 }
 
+/// A bound that is learned, and the highest watermark that came of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Learned {
+    delays: Delays,
+    reached: i64,
+}
+
 impl Lane {
-    fn new(generation: u32, bound: Option<i64>) -> Self {
+    fn new(generation: u32, rules: &Rules) -> Self {
+        let learned = rules.learning.map(|_| Learned { delays: Delays::new(), reached: i64::MIN });
         Self {
             limit: i64::MIN,
             max_time: i64::MIN,
@@ -143,7 +177,8 @@ impl Lane {
             seen: false,
             fresh: true,
             pending: false,
-            bound,
+            bound: rules.bound,
+            learned: learned.map(Box::new),
             floor: i64::MIN,
             quiet_since: None,
         }
@@ -151,9 +186,28 @@ impl Lane {
 
     /// The partition's own watermark (W2).
     fn watermark(&self) -> i64 {
-        match self.bound {
-            Some(bound) if self.seen => self.floor.max(self.max_time.saturating_sub(bound)),
+        match (self.bound, &self.learned) {
+            (Some(bound), _) if self.seen => self.floor.max(self.max_time.saturating_sub(bound)),
+            (None, Some(learned)) => self.floor.max(learned.reached),
             _ => self.floor,
+        }
+    }
+
+    /// Whether events say how far the partition is.
+    fn reports(&self) -> bool {
+        self.bound.is_some() || self.learned.is_some()
+    }
+
+    /// Takes an event into what is known of the partition's times.
+    fn take(&mut self, time: i64, learning: Option<&Learning>) {
+        let before = if self.seen { self.max_time } else { time };
+        self.max_time = before.max(time);
+        self.seen = true;
+        self.touched = true;
+        if let (Some(learned), Some(rules)) = (&mut self.learned, learning) {
+            learned.delays.record(before.saturating_sub(time).max(0), rules);
+            let reached = self.max_time.saturating_sub(learned.delays.bound(rules));
+            learned.reached = learned.reached.max(reached);
         }
     }
 }
@@ -168,6 +222,8 @@ pub(crate) struct Progress {
     tree: MinTree,
     /// As last settled.
     watermark: i64,
+    /// Where it was before the input ended.
+    before_end: i64,
     pending: Vec<u32>,
     unsettled: bool,
     /// The host has looked at the watermark since something was declared: what it saw must hold, so what
@@ -178,6 +234,11 @@ pub(crate) struct Progress {
     any_ended: bool,
     finished: bool,
     now: Option<i64>,
+    /// An event or a report came since the last tick; if not, since which tick none has.
+    heard: bool,
+    quiet_since: Option<i64>,
+    /// The latest event of the partitions that are gone.
+    latest_gone: Option<i64>,
     /// The next watermark that matters to the windows, and whose alarm is set for it.
     boundary: i64,
     armed: Option<u32>,
@@ -191,6 +252,7 @@ impl Progress {
             vacant: Vec::new(),
             tree: MinTree::new(),
             watermark: i64::MIN,
+            before_end: i64::MIN,
             pending: Vec::new(),
             unsettled: false,
             observed: AtomicBool::new(false),
@@ -199,6 +261,9 @@ impl Progress {
             any_ended: false,
             finished: false,
             now: None,
+            heard: false,
+            quiet_since: None,
+            latest_gone: None,
             boundary: i64::MIN,
             armed: None,
         }
@@ -222,16 +287,15 @@ impl Progress {
 
     pub(crate) fn add(&mut self) -> Partition {
         self.before_declaring();
-        let bound = self.rules.bound;
         let slot = match self.vacant.pop() {
             Some(slot) => {
                 let generation = self.lanes[slot as usize].generation.wrapping_add(1);
                 let pending = self.lanes[slot as usize].pending;
-                self.lanes[slot as usize] = Lane { pending, ..Lane::new(generation, bound) };
+                self.lanes[slot as usize] = Lane { pending, ..Lane::new(generation, &self.rules) };
                 slot
             }
             None => {
-                self.lanes.push(Lane::new(0, bound));
+                self.lanes.push(Lane::new(0, &self.rules));
                 self.lanes.len() as u32 - 1
             }
         };
@@ -248,6 +312,7 @@ impl Progress {
         self.active -= u32::from(lane.state == State::Active);
         self.present -= 1;
         lane.state = State::Vacant;
+        self.latest_gone = self.latest_gone.max(lane.seen.then_some(lane.max_time));
         // A handle to it must not fit whoever gets the slot next, nor nobody.
         lane.limit = i64::MIN;
         self.vacant.push(slot);
@@ -290,6 +355,7 @@ impl Progress {
         let lane = &mut self.lanes[slot as usize];
         let before = lane.watermark();
         lane.floor = lane.floor.max(watermark);
+        self.heard = true;
         lane.touched = true;
         lane.fresh = false;
         if lane.watermark() > before {
@@ -307,7 +373,10 @@ impl Progress {
         self.before_declaring();
         let now = self.now.map_or(now, |before| before.max(now));
         self.now = Some(now);
-        let Some(timeout) = self.rules.idle_timeout else { return };
+        self.note_quiet(now);
+        if !self.rules.hears() {
+            return;
+        }
         for slot in 0..self.lanes.len() as u32 {
             let lane = &mut self.lanes[slot as usize];
             let touched = core::mem::take(&mut lane.touched);
@@ -316,15 +385,54 @@ impl Progress {
             if lane.state != State::Active {
                 continue;
             }
-            if touched {
+            if touched || self.rules.idle_timeout.is_none() {
                 lane.quiet_since = None;
             } else {
                 let since = *lane.quiet_since.get_or_insert(now);
-                if now.saturating_sub(since) > timeout {
+                if self.rules.idle_timeout.is_some_and(|timeout| now.abs_diff(since) > timeout as u64) {
                     self.idle(slot);
                 }
             }
         }
+    }
+
+    fn note_quiet(&mut self, now: i64) {
+        match core::mem::take(&mut self.heard) {
+            true => self.quiet_since = None,
+            false => self.quiet_since = self.quiet_since.or(Some(now)),
+        }
+    }
+
+    /// Whether nothing has come from any partition for so long that what is open is to be closed.
+    pub(crate) fn is_quiet(&self) -> bool {
+        match (self.rules.close_after_quiet, self.quiet_since, self.now) {
+            (Some(after), Some(since), Some(now)) => now.abs_diff(since) > after as u64,
+            _ => false,
+        }
+    }
+
+    /// The latest event that moved its partition. O(partitions).
+    pub(crate) fn latest(&self) -> Option<i64> {
+        let seen = |lane: &&Lane| lane.state != State::Vacant && lane.seen;
+        self.lanes.iter().filter(seen).map(|lane| lane.max_time).max().max(self.latest_gone)
+    }
+
+    /// How long the quiet must last still until what is open is closed, if it is quiet and that is asked for.
+    pub(crate) fn closes_in(&self) -> Option<i64> {
+        let quiet = self.now?.saturating_sub(self.quiet_since?);
+        Some(self.rules.close_after_quiet?.saturating_sub(quiet).max(0))
+    }
+
+    /// Raises the watermark above what the partitions say: they are behind it then.
+    pub(crate) fn raise(&mut self, watermark: i64) {
+        if watermark <= self.watermark {
+            return;
+        }
+        self.watermark = watermark;
+        for slot in 0..self.lanes.len() as u32 {
+            self.note_change(slot);
+        }
+        self.unsettled = true;
     }
 
     // Events off the hot path.
@@ -347,13 +455,12 @@ impl Progress {
 
     /// Takes an event into its partition's progress.
     pub(crate) fn observe(&mut self, slot: u32, time: i64) {
+        self.heard = true;
         let lane = &mut self.lanes[slot as usize];
         let before = lane.watermark();
-        lane.max_time = if lane.seen { lane.max_time.max(time) } else { time };
-        lane.seen = true;
-        lane.touched = true;
+        lane.take(time, self.rules.learning.as_ref());
         // Where the host sets the watermark an event says that the partition is alive, and no more.
-        let reported = lane.bound.is_some();
+        let reported = lane.reports();
         let raised = lane.watermark() > before;
         if lane.state == State::Idle && (raised || !reported) {
             self.activate(slot);
@@ -398,6 +505,9 @@ impl Progress {
             Some(watermark) => watermark,
             None => self.least().map_or(before, |least| before.max(least)),
         };
+        if before < i64::MAX {
+            self.before_end = before;
+        }
         *self.observed.get_mut() = false;
     }
 
@@ -422,6 +532,11 @@ impl Progress {
     /// The watermark last settled.
     pub(crate) fn settled(&self) -> i64 {
         self.watermark
+    }
+
+    /// Where it was before it was there: what was due by then is not due because the input has ended.
+    pub(crate) fn before_end(&self) -> i64 {
+        if self.watermark < i64::MAX { self.watermark } else { self.before_end }
     }
 
     /// The next watermark that matters to the windows.
@@ -530,8 +645,9 @@ impl Progress {
     fn set_limit(&mut self, slot: u32) {
         let lane = &self.lanes[slot as usize];
         let mut limit = self.rules.beyond;
-        let is_unheard = self.rules.idle_timeout.is_some() && !lane.touched;
-        if lane.state != State::Active || !lane.seen || is_unheard {
+        let is_unheard = self.rules.hears() && !lane.touched;
+        // (Where a bound is learned, every event teaches.)
+        if lane.state != State::Active || !lane.seen || is_unheard || lane.learned.is_some() {
             limit = i64::MIN;
         } else if let Some(bound) = lane.bound {
             if self.tree.get(slot) == i64::MAX {
@@ -606,6 +722,7 @@ impl Progress {
             state,
             last_event: lane.seen.then(|| Timestamp::from_micros(lane.max_time)),
             quiet_since: lane.quiet_since.map(Timestamp::from_micros),
+            disorder: self.rules.learning_or_bound(lane).map(TimeDelta::microseconds),
         }
     }
 
@@ -614,7 +731,14 @@ impl Progress {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.lanes.capacity() * size_of::<Lane>()
+        let learned =
+            |lane: &Lane| lane.learned.as_ref().map_or(0, |l| size_of::<Learned>() + l.delays.bytes());
+        let learned: usize = match self.rules.learning {
+            Some(_) => self.lanes.iter().map(learned).sum(),
+            None => 0,
+        };
+        learned
+            + self.lanes.capacity() * size_of::<Lane>()
             + (self.vacant.capacity() + self.pending.capacity()) * size_of::<u32>()
             + self.tree.bytes()
     }
@@ -626,12 +750,16 @@ pub(crate) struct Saved {
     lanes: Vec<Lane>,
     vacant: Vec<u32>,
     watermark: i64,
+    before_end: i64,
     pending: Vec<u32>,
     unsettled: bool,
     observed: bool,
     any_ended: bool,
     finished: bool,
     now: Option<i64>,
+    heard: bool,
+    quiet_since: Option<i64>,
+    latest_gone: Option<i64>,
 }
 
 impl Progress {
@@ -640,29 +768,44 @@ impl Progress {
             lanes: self.lanes.clone(),
             vacant: self.vacant.clone(),
             watermark: self.watermark,
+            before_end: self.before_end,
             pending: self.pending.clone(),
             unsettled: self.unsettled,
             observed: self.observed.load(Ordering::Relaxed),
             any_ended: self.any_ended,
             finished: self.finished,
             now: self.now,
+            heard: self.heard,
+            quiet_since: self.quiet_since,
+            latest_gone: self.latest_gone,
         }
     }
 
     /// The progress that was saved, or what is wrong with it.
-    pub(crate) fn load(rules: Rules, saved: Saved) -> Result<Self, &'static str> {
+    pub(crate) fn load(rules: Rules, mut saved: Saved) -> Result<Self, &'static str> {
         saved.check()?;
+        for lane in &mut saved.lanes {
+            match (&mut lane.learned, &rules.learning) {
+                (Some(learned), Some(learning)) => learned.delays.restored(learning)?,
+                (None, None) => {}
+                _ => return Err("a partition learns its bound where others do not"),
+            }
+        }
         let count = |state| saved.lanes.iter().filter(|lane| lane.state == state).count() as u32;
         let active = count(State::Active);
         let mut progress = Self {
             active,
             present: active + count(State::Idle),
             watermark: saved.watermark,
+            before_end: saved.before_end,
             unsettled: saved.unsettled,
             observed: AtomicBool::new(saved.observed),
             any_ended: saved.any_ended,
             finished: saved.finished,
             now: saved.now,
+            heard: saved.heard,
+            quiet_since: saved.quiet_since,
+            latest_gone: saved.latest_gone,
             lanes: saved.lanes,
             vacant: saved.vacant,
             pending: saved.pending,

@@ -128,6 +128,7 @@ pub(crate) struct Total {
 
 impl Summand for Total {
     const NAME: &'static str = "total";
+    const ZERO: Self = Self { integers: 0, floats: None };
 
     fn plus(self, other: Self) -> Self {
         let floats = match (self.floats, other.floats) {
@@ -319,6 +320,14 @@ impl Function {
         })
     }
 
+    /// Of no rows: what SQL says, and what a column of nothing but empty values gives.
+    fn empty(self) -> Value {
+        match self {
+            Self::Count => Value::Integer(0),
+            _ => Value::Null,
+        }
+    }
+
     fn heap_bytes(self, slot: &Slot) -> usize {
         with_built_in!(self, |built_in| match slot {
             Kept(acc) => Aggregate::<Cell>::heap_bytes(&built_in, acc),
@@ -356,6 +365,10 @@ impl Aggregate<Row> for Functions {
         for ((function, slot), cell) in self.0.iter().zip(acc).zip(row) {
             function.add(slot, time, cell);
         }
+    }
+
+    fn empty(&self) -> Option<Vec<Value>> {
+        Some(self.0.iter().map(|function| function.empty()).collect())
     }
 
     fn name(&self) -> String {
@@ -402,6 +415,9 @@ mod tests {
         let values = functions.lower(&functions.lift(Timestamp::MIN, &cells("")));
         assert_eq!(values[0], Value::Integer(1), "count counts rows");
         assert!(values[1..].iter().all(|value| *value == Value::Null), "{values:?}");
+        let of_no_rows = functions.empty().unwrap();
+        assert_eq!(of_no_rows[0], Value::Integer(0));
+        assert_eq!(of_no_rows[1..], values[1..]);
     }
 
     #[test]

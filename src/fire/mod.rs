@@ -1,0 +1,501 @@
+//! What of the slices is due, and how far the host has drained it.
+//!
+//! What is due follows from the slices, so what is stored is a cursor for each definition. Late events wait in
+//! the queue *with their slices unchanged*, because windows due before them must not see them. All slices that a
+//! due window has are sealed for direct insertion (the operator sends such events to the queue), so tables
+//! stand still while they are drained.
+
+mod sliced;
+
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+use core::hash::Hash;
+
+use serde::{Deserialize, Serialize};
+
+use crate::aggregate::Aggregate;
+use crate::grid::Bounds;
+use crate::slice::{Algebra, Content, Hashing, Scan, Spot, Store};
+use sliced::Applied;
+pub(crate) use sliced::{Reissue, Sliced};
+
+/// How keys compare, where output is ordered.
+pub(crate) type Order<K> = fn(&K, &K) -> Ordering;
+
+/// The window being drained.
+#[derive(Debug)]
+pub(crate) struct Drain {
+    /// Which of `Firing::sliced` has it.
+    pub(crate) place: usize,
+    pub(crate) window: Bounds,
+    from: From,
+    /// How far its content has been scanned, or `None` where `Firing::list` has what remains.
+    scan: Option<Scan>,
+}
+
+/// Where the content of a window is.
+#[derive(Clone, Copy, Debug)]
+enum From {
+    /// In the only slice that has anything of it.
+    Slice(i64),
+    /// Combined by the definition at this place.
+    Combined(usize),
+}
+
+/// A late event that has been applied, and the panes that it still causes.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Refire<K> {
+    pub(crate) key: K,
+    pub(crate) slice: i64,
+    /// Whether the key was in the slice before.
+    pub(crate) was_there: bool,
+    /// The watermark that it was admitted under.
+    pub(crate) at: i64,
+    /// Which of `Firing::sliced` is next, and where the last window was that it was asked for.
+    pub(crate) place: usize,
+    pub(crate) after: i64,
+    /// Definitions from this number on have to wait until something else has been handed out.
+    pub(crate) until: u32,
+}
+
+/// Where the next pane is.
+pub(crate) enum Ready {
+    /// In the content of the window being drained.
+    OnTime { spot: Spot },
+    /// The window being drained has nothing for this key, in `Firing::emitted_key`.
+    Empty,
+    /// In `Firing::late`, of the definition at this place.
+    Late { place: usize, window: Bounds, index: u32 },
+}
+
+#[derive(Debug)]
+pub(crate) struct Firing<K, T> {
+    /// The definitions whose windows are made of slices.
+    pub(crate) sliced: Vec<Sliced<K, T>>,
+    pub(crate) drain: Option<Drain>,
+    /// Spots still to drain, last first, and keys to fire empty for.
+    list: Vec<Spot>,
+    empty: Vec<K>,
+    pub(crate) refire: Option<Refire<K>>,
+    /// The key of the last pane that was empty; the key and partial of the last that was late.
+    emitted_key: Option<K>,
+    late: Option<(K, T)>,
+}
+
+impl<K, T> Firing<K, T> {
+    pub(crate) fn new(sliced: Vec<Sliced<K, T>>) -> Self {
+        let (list, empty) = (Vec::new(), Vec::new());
+        Self { sliced, drain: None, list, empty, refire: None, emitted_key: None, late: None }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        let sliced: usize = self.sliced.iter().map(Sliced::bytes).sum();
+        sliced + self.list.capacity() * size_of::<Spot>() + self.empty.capacity() * size_of::<K>()
+    }
+
+    /// Bytes by which firing may make this grow where the slices have room for so many entries.
+    pub(crate) fn growth(&self, entries: usize) -> usize {
+        self.sliced.iter().map(|sliced| sliced.growth(entries)).sum()
+    }
+
+    /// The first window end of which a pane may still be waiting, if any is: for
+    /// [`Windowing::output_watermark`](crate::Windowing::output_watermark). `event` is the watermark of the
+    /// first late event that waits.
+    pub(crate) fn waiting(
+        &self,
+        store: &Store<K, T>,
+        (watermark, before_end): (i64, i64),
+        event: Option<i64>,
+    ) -> Option<i64> {
+        let ends = self.sliced.iter().enumerate().flat_map(|(place, sliced)| {
+            let refired = self.refire.as_ref().filter(|refire| refire.place <= place).and_then(|refire| {
+                let after = if refire.place == place { refire.after } else { i64::MIN };
+                sliced.fires_again(store.lattice().instant(refire.slice), refire.at, after)
+            });
+            [
+                // Whatever waits behind it was admitted later, into windows that were open later.
+                event.and_then(|at| sliced.lateness.first_open_end(&sliced.assigner, at)),
+                sliced.next_due(store, watermark, before_end).0.map(|window| window.1),
+                refired.map(|window| window.1),
+                sliced.marked.first_key_value().map(|(&(end, _), _)| end),
+            ]
+        });
+        ends.chain([self.drain.as_ref().map(|drain| drain.window.1)]).flatten().min()
+    }
+
+    /// Whether no late event is about to fire.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.refire.is_none() && self.sliced.iter().all(|sliced| sliced.marked.is_empty())
+    }
+
+    /// What is due first, as (end, start) and the place of its definition. Passes what has nothing to fire.
+    pub(crate) fn next_due(
+        &mut self,
+        store: &Store<K, T>,
+        (watermark, before_end): (i64, i64),
+    ) -> Option<((i64, i64), usize)> {
+        let due = self.sliced.iter_mut().enumerate().filter_map(|(place, sliced)| {
+            let (due, passed) = sliced.next_due(store, watermark, before_end);
+            sliced.fired = sliced.fired.max(passed.min(watermark));
+            due.map(|(start, end)| ((end, start), place))
+        });
+        due.min()
+    }
+
+    /// The first window that late events have marked, of those that had closed at a watermark if one is given: as
+    /// (end, start) and the place of its definition.
+    pub(crate) fn first_marked(&self, closed_at: Option<i64>) -> Option<((i64, i64), usize)> {
+        let marked = self.sliced.iter().enumerate().filter_map(|(place, sliced)| {
+            let (&window, _) = sliced.marked.first_key_value()?;
+            closed_at.is_none_or(|at| sliced.has_closed(window.0, at)).then_some((window, place))
+        });
+        marked.min()
+    }
+
+    /// The latest end of a window that has a slice and has started by `latest`.
+    pub(crate) fn last_end(&self, store: &Store<K, T>, slice: i64, latest: i64) -> Option<i64> {
+        let instant = store.lattice().instant(slice);
+        let is_after = slice > store.lattice().slice_of(latest);
+        let ends = self.sliced.iter().filter_map(|sliced| match is_after {
+            false => sliced.assigner.last_of(instant).map(|(_, end)| end),
+            true => sliced.assigner.last_of(latest).map(|(_, end)| end).filter(|&end| end > instant),
+        });
+        ends.max()
+    }
+
+    /// The next watermark at which a window becomes due or closes.
+    pub(crate) fn next_change(&self, watermark: i64) -> i64 {
+        self.sliced.iter().map(|sliced| sliced.next_change(watermark)).min().unwrap_or(i64::MAX)
+    }
+
+    /// Whatever ends by `reached` and has not fired is empty.
+    pub(crate) fn pass(&mut self, reached: i64) {
+        for sliced in &mut self.sliced {
+            sliced.fired = sliced.fired.max(reached);
+        }
+    }
+
+    /// What the last pane came from is needed no more.
+    pub(crate) fn forget(&mut self) {
+        self.late = None;
+        self.emitted_key = None;
+    }
+
+    pub(crate) fn late(&self) -> Option<&(K, T)> {
+        self.late.as_ref()
+    }
+
+    pub(crate) fn emitted_key(&self) -> Option<&K> {
+        self.emitted_key.as_ref()
+    }
+
+    /// The keys of the window being drained, and their partials.
+    #[inline]
+    pub(crate) fn content<'a>(&'a self, drain: &Drain, store: &'a Store<K, T>) -> Content<'a, K, T> {
+        drain.from.content(&self.sliced, store)
+    }
+}
+
+impl From {
+    #[inline]
+    fn content<'a, K, T>(self, sliced: &'a [Sliced<K, T>], store: &'a Store<K, T>) -> Content<'a, K, T> {
+        match self {
+            Self::Slice(slice) => store.get(slice).map_or(Content::Nothing, Content::One),
+            Self::Combined(place) => {
+                sliced.get(place).map_or(Content::Nothing, |sliced| sliced.combine.content())
+            }
+        }
+    }
+}
+
+impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
+    /// The next pane of the window being drained: what almost every poll comes to.
+    #[inline]
+    pub(crate) fn next_drained(
+        &mut self,
+        store: &Store<K, T>,
+        hashing: &Hashing,
+        order: Option<Order<K>>,
+    ) -> Option<Ready> {
+        if !self.empty.is_empty() {
+            return self.next_with_empty(store, hashing, order);
+        }
+        let drain = self.drain.as_mut()?;
+        let content = drain.from.content(&self.sliced, store);
+        let spot = match &mut drain.scan {
+            Some(scan) => content.next(scan, hashing),
+            None => self.list.pop(),
+        }?;
+        Some(Ready::OnTime { spot })
+    }
+
+    /// The same where there are keys to fire empty for: they come where their order has them, or last.
+    #[inline(never)]
+    fn next_with_empty(
+        &mut self,
+        store: &Store<K, T>,
+        hashing: &Hashing,
+        order: Option<Order<K>>,
+    ) -> Option<Ready> {
+        let drain = self.drain.as_mut()?;
+        let content = drain.from.content(&self.sliced, store);
+        let spot = match &mut drain.scan {
+            Some(scan) => content.next(scan, hashing),
+            None => self.list.last().copied(),
+        };
+        let is_first = |spot: Spot| match (order, content.at(spot), self.empty.last()) {
+            (Some(order), Some((key, _)), Some(empty)) => order(key, empty) == Ordering::Less,
+            _ => true,
+        };
+        if let Some(spot) = spot.filter(|&spot| is_first(spot)) {
+            if drain.scan.is_none() {
+                self.list.pop();
+            }
+            return Some(Ready::OnTime { spot });
+        }
+        let (place, end) = (drain.place, drain.window.1);
+        let key = self.empty.pop()?;
+        if let Some(sliced) = self.sliced.get_mut(place) {
+            sliced.note_empty(end, &key, hashing);
+        }
+        self.emitted_key = Some(key);
+        Some(Ready::Empty)
+    }
+
+    /// Goes on with what has begun: the window being drained, or the windows of a late event.
+    pub(crate) fn go_on<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        store: &mut Store<K, T>,
+        algebra: &Algebra<V, A>,
+        order: Option<Order<K>>,
+        reached: i64,
+    ) -> Option<Ready> {
+        if let Some(ready) = self.next_drained(store, &algebra.hashing, order) {
+            return Some(ready);
+        }
+        if let Some(drain) = self.drain.take() {
+            if let Some(sliced) = self.sliced.get_mut(drain.place) {
+                sliced.fired = drain.window.1;
+            }
+            self.expire(store, algebra, reached);
+        }
+        self.next_refired(store, algebra, order)
+    }
+
+    /// Begins to drain a window that is due.
+    pub(crate) fn begin<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        (end, start): (i64, i64),
+        place: usize,
+        store: &Store<K, T>,
+        algebra: &Algebra<V, A>,
+        order: Option<Order<K>>,
+    ) {
+        let window = (start, end);
+        let slices = store.lattice().slices(window);
+        let from = source(place, slices, store);
+        let Some(sliced) = self.sliced.get_mut(place) else { return };
+        if let From::Combined(_) = from {
+            sliced.combine.prepare(slices, store, algebra);
+        }
+        let content = from.content(&self.sliced, store);
+        let has = |hash, key: &K| content.spot_of(hash, key).is_some();
+        self.empty = self.sliced[place].to_fill(window, store, algebra, has);
+        let mut scan = Some(Scan::default());
+        if let Some(order) = order {
+            list_all(content, &mut self.list, &algebra.hashing, order);
+            self.empty.sort_unstable_by(|a, b| order(b, a));
+            scan = None;
+        }
+        self.drain = Some(Drain { place, window, from, scan });
+    }
+
+    /// Drains a window from where only `keys` remain: where a snapshot left it.
+    pub(crate) fn resume<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        place: usize,
+        window: Bounds,
+        keys: &[K],
+        store: &Store<K, T>,
+        algebra: &Algebra<V, A>,
+    ) -> Result<(), &'static str> {
+        let slices = store.lattice().slices(window);
+        let from = source(place, slices, store);
+        let sliced = &self.sliced[place];
+        if matches!(from, From::Combined(_)) && !sliced.combine.is_at(slices) {
+            return Err("the window being drained is not the one that fired last");
+        }
+        let content = from.content(&self.sliced, store);
+        self.list.clear();
+        for key in keys.iter().rev() {
+            match content.spot_of(algebra.hashing.hash(key), key) {
+                Some(spot) => self.list.push(spot),
+                None if sliced.fill.is_some() => self.empty.push(key.clone()),
+                None => return Err("a key still to be drained is not in its window"),
+            }
+        }
+        self.drain = Some(Drain { place, window, from, scan: None });
+        Ok(())
+    }
+
+    /// The keys of the window being drained that have not been handed out, in the order in which they will.
+    pub(crate) fn remaining<'a>(
+        &'a self,
+        store: &'a Store<K, T>,
+        hashing: &Hashing,
+        order: Option<Order<K>>,
+    ) -> Vec<&'a K> {
+        let Some(drain) = &self.drain else { return Vec::new() };
+        let content = self.content(drain, store);
+        let mut spots = Vec::new();
+        match drain.scan {
+            None => spots.extend(self.list.iter().rev().copied()),
+            Some(mut scan) => {
+                while let Some(spot) = content.next(&mut scan, hashing) {
+                    spots.push(spot);
+                }
+            }
+        }
+        let keys = spots.into_iter().filter_map(|spot| content.at(spot)).map(|(key, _)| key);
+        let mut keys: Vec<&K> = keys.chain(self.empty.iter().rev()).collect();
+        if let Some(order) = order {
+            keys.sort_unstable_by(|a, b| order(a, b));
+        }
+        keys
+    }
+
+    /// Takes a late event that was admitted at the watermark `at` into its slice; its panes are next, those of
+    /// definitions before `until`.
+    pub(crate) fn apply<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        (at, until): (i64, u32),
+        key: K,
+        (slice, partial): (i64, T),
+        store: &mut Store<K, T>,
+        algebra: &Algebra<V, A>,
+    ) {
+        let aggregate = &algebra.aggregate;
+        let hash = algebra.hashing.hash(&key);
+        let heap = aggregate.heap_bytes(&partial);
+        let was_there = match store.get_mut(slice, hash, &key) {
+            Some(whole) => {
+                let before = aggregate.heap_bytes(whole);
+                aggregate.combine(whole, &partial);
+                let after = aggregate.heap_bytes(whole);
+                store.add_heap(slice, before, after);
+                true
+            }
+            None => {
+                store.insert(slice, hash, key.clone(), partial, heap, &algebra.hashing);
+                false
+            }
+        };
+        for sliced in &mut self.sliced {
+            sliced.combine.repair(slice, hash, &key, store, algebra);
+        }
+        self.refire = Some(Refire { key, slice, was_there, at, place: 0, after: i64::MIN, until });
+    }
+
+    /// The late event that was applied last goes on with the definitions before `until`.
+    pub(crate) fn go_on_until(&mut self, until: u32) {
+        if let Some(refire) = &mut self.refire {
+            refire.until = until;
+        }
+    }
+
+    fn next_refired<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        store: &Store<K, T>,
+        algebra: &Algebra<V, A>,
+        order: Option<Order<K>>,
+    ) -> Option<Ready> {
+        while let Some(refire) = &mut self.refire {
+            let Some(sliced) = self.sliced.get_mut(refire.place) else {
+                self.refire = None;
+                break;
+            };
+            if sliced.number >= refire.until {
+                break;
+            }
+            let instant = store.lattice().instant(refire.slice);
+            let Some(window) = sliced.fires_again(instant, refire.at, refire.after) else {
+                (refire.place, refire.after) = (refire.place + 1, i64::MIN);
+                continue;
+            };
+            refire.after = window.1;
+            let hash = algebra.hashing.hash(&refire.key);
+            let applied =
+                Applied { key: &refire.key, hash, slice: refire.slice, was_there: refire.was_there };
+            let Some(index) = sliced.note_late(window, applied, store, &algebra.hashing, order) else {
+                continue;
+            };
+            let (partial, _) = algebra.fold(store, store.lattice().slices(window), hash, &refire.key)?;
+            self.late = Some((refire.key.clone(), partial));
+            return Some(Ready::Late { place: refire.place, window, index });
+        }
+        None
+    }
+
+    /// The next pane of a definition that late events have marked.
+    pub(crate) fn fire_marked<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        place: usize,
+        store: &Store<K, T>,
+        algebra: &Algebra<V, A>,
+    ) -> Option<Ready> {
+        let (window, key, partial, index) = self.sliced.get_mut(place)?.fire_marked(store, algebra)?;
+        self.late = Some((key, partial));
+        Some(Ready::Late { place, window, index })
+    }
+
+    /// Expires the slices that no window needs any more, all having fired and, by the watermark reached, closed.
+    pub(crate) fn expire<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        store: &mut Store<K, T>,
+        algebra: &Algebra<V, A>,
+        reached: i64,
+    ) {
+        let owes = self.sliced.iter().any(|sliced| !sliced.marked.is_empty());
+        if self.sliced.is_empty() || owes {
+            return;
+        }
+        let mut needed = i64::MAX;
+        for sliced in &mut self.sliced {
+            let from = sliced.needed_from(store, reached);
+            sliced.combine.leave(from, store, algebra);
+            sliced.forget_closed(reached);
+            needed = needed.min(from);
+        }
+        if store.expire_before(needed, reached == i64::MAX) {
+            (self.list, self.empty) = (Vec::new(), Vec::new());
+        }
+    }
+}
+
+/// Where the content of a window of these slices is, once it has been combined if it must be.
+fn source<K, T>(place: usize, (first, beyond): (i64, i64), store: &Store<K, T>) -> From {
+    let mut live = store.live_in(first, beyond);
+    match (live.next(), live.next()) {
+        (Some(only), None) => From::Slice(only),
+        _ => From::Combined(place),
+    }
+}
+
+/// All spots of a window's content, the last by key first.
+fn list_all<K: Hash + Eq, T>(
+    content: Content<'_, K, T>,
+    list: &mut Vec<Spot>,
+    hashing: &Hashing,
+    order: Order<K>,
+) {
+    let mut scan = Scan::default();
+    list.clear();
+    while let Some(spot) = content.next(&mut scan, hashing) {
+        list.push(spot);
+    }
+    let key = |spot: &Spot| content.at(*spot).map(|(key, _)| key);
+    list.sort_unstable_by(|a, b| match (key(a), key(b)) {
+        (Some(a), Some(b)) => order(b, a),
+        (a, b) => a.is_some().cmp(&b.is_some()),
+    });
+}
