@@ -13,9 +13,9 @@ use std::fmt::Debug;
 
 use chrono::TimeDelta;
 use floodmark::{
-    Accumulation, Admission, Aggregate, Collect, Config, Count, Counters, First, Last, LateFiring, Max, Min,
-    Pane, Partition, Resume, Sum, Suspect, Timestamp, Timing, TopK, Trigger, Watermark, WindowGrid,
-    Windowing, Windows,
+    Accumulation, Admission, Aggregate, Collect, Config, Count, Counters, First, Last, LateFiring,
+    LearnedDisorder, Max, Min, OrElse, Pane, Partition, Resume, Sum, Suspect, Timestamp, Timing, TopK,
+    Trigger, Watermark, WindowGrid, Windowing, Windows,
 };
 use floodmark_oracle as oracle;
 use oracle::{Case, Model, Outcome, Step};
@@ -119,10 +119,10 @@ fn run_one(case: &Case, told: &Told, mode: Mode) -> Result<(), String> {
     let aggregate = (
         Count,
         Sum::of(value),
-        Min::of(value),
-        Max::of(value),
-        First::of(seq),
-        Last::of(seq),
+        OrElse::new(Min::of(value), || i64::MAX),
+        OrElse::new(Max::of(value), || i64::MIN),
+        OrElse::new(First::of(seq), || u64::MAX),
+        OrElse::new(Last::of(seq), || u64::MAX),
         TopK::of(3, value),
         Collect::of(seq),
     );
@@ -138,10 +138,10 @@ fn run_one(case: &Case, told: &Told, mode: Mode) -> Result<(), String> {
             (
                 pane.count(),
                 pane.sum(),
-                pane.min().unwrap(),
-                pane.max().unwrap(),
-                pane.first().unwrap().seq,
-                pane.last().unwrap().seq,
+                pane.min().unwrap_or(i64::MAX),
+                pane.max().unwrap_or(i64::MIN),
+                pane.first().map_or(u64::MAX, |event| event.seq),
+                pane.last().map_or(u64::MAX, |event| event.seq),
                 pane.top_k(3),
                 pane.in_event_time_order().iter().map(|event| event.seq).collect(),
             )
@@ -162,8 +162,19 @@ fn value(value: &Value) -> i64 {
 pub fn config(config: &oracle::Config) -> Config {
     let micros = TimeDelta::microseconds;
     let mut built = Config::windows(config.windows.iter().map(windows)).seed(7);
-    if let oracle::Generator::Bounded { bound } = config.generator {
-        built = built.max_disorder(micros(bound));
+    match config.generator {
+        oracle::Generator::Host => {}
+        oracle::Generator::Bounded { bound } => built = built.max_disorder(micros(bound)),
+        oracle::Generator::Learned { ppm, at_least, at_most, warm_up, memory } => {
+            let learned = LearnedDisorder::percentile(ppm as f64 / 10_000.0, micros(at_most))
+                .at_least(micros(at_least))
+                .warm_up(warm_up as u64)
+                .memory(memory as u32);
+            built = built.learned_disorder(learned);
+        }
+    }
+    if let Some(quiet) = config.close_after_quiet {
+        built = built.close_after_quiet(micros(quiet));
     }
     if let Some(timeout) = config.idle_timeout {
         built = built.idle_timeout(micros(timeout));
@@ -197,7 +208,7 @@ fn windows(windows: &oracle::Windows) -> Windows {
         oracle::Kind::Global => Windows::global(),
         oracle::Kind::Edges { edges } => Windows::own(Edges(edges.clone())),
     };
-    built
+    let built = built
         .allowed_lateness(micros(windows.lateness))
         .late_firing(match windows.late_firing {
             oracle::LateFiring::EachEvent => LateFiring::EachEvent,
@@ -208,7 +219,11 @@ fn windows(windows: &oracle::Windows) -> Windows {
             oracle::Accumulation::Accumulating => Accumulation::Accumulating,
             oracle::Accumulation::Discarding => Accumulation::Discarding,
             oracle::Accumulation::Retracting => Accumulation::Retracting,
-        })
+        });
+    match windows.fill {
+        Some(horizon) => built.fill(micros(horizon)),
+        None => built,
+    }
 }
 
 fn trigger(trigger: &oracle::Trigger) -> Trigger {
@@ -445,9 +460,8 @@ where
         let (mut got, mut due) = (std::mem::take(&mut self.got), std::mem::take(&mut self.due));
         if !self.mode.ordered {
             // Inside a window's firing the order of keys is unspecified (F2); so is that of marks in a drain.
-            let per_drain = self.case.config.fires_once_per_drain();
-            sort_within_firings(&mut got, per_drain);
-            sort_within_firings(&mut due, per_drain);
+            sort_within_firings(&mut got, &self.case.config);
+            sort_within_firings(&mut due, &self.case.config);
         }
         match got.iter().zip(&due).find(|(got, due)| got != due) {
             Some((got, due)) => Err(format!("pane\n  {got:?}\ninstead of\n  {due:?}")),
@@ -579,12 +593,16 @@ fn row<T: Clone>(pane: &Pane<'_, u32, T>) -> Row<T> {
     }
 }
 
-/// Sorts each firing's panes by key, each key's in their order: what the watermark makes one window fire or,
-/// where late panes are fired `per_drain`, what it fires late in one drain. Late panes of single events are in
+/// Sorts each firing's panes by key, each key's in their order: what the watermark makes one window fire, late
+/// panes of continuous triggers included, or what it fires late in one drain. Late panes of single events are in
 /// the events' order.
-fn sort_within_firings<T>(rows: &mut [Row<T>], per_drain: bool) {
+fn sort_within_firings<T>(rows: &mut [Row<T>], config: &oracle::Config) {
+    let per_drain = config.fires_once_per_drain();
+    let is_continuous = |definition: usize| {
+        matches!(config.windows[definition].trigger.base, oracle::Base::Continuous { .. })
+    };
     let firing = |row: &Row<T>| (row.end, row.start, row.definition, row.timing == Timing::Late);
-    let any_order = |row: &Row<T>| per_drain || row.timing != Timing::Late;
+    let any_order = |row: &Row<T>| per_drain || row.timing != Timing::Late || is_continuous(row.definition);
     for run in rows.chunk_by_mut(|a, b| firing(a) == firing(b) && any_order(a)) {
         run.sort_by_key(|row| row.key);
     }

@@ -49,6 +49,10 @@ pub struct Config {
     /// The guard against events from the far future.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_future_skew: Option<FutureSkew>,
+    /// If nobody was heard of for longer than this (by ticks), at least 0, the
+    /// watermark goes to the end of what is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub close_after_quiet: Option<i64>,
 }
 
 /// Where a partition's watermark comes from (W2).
@@ -63,6 +67,20 @@ pub enum Generator {
     Bounded {
         /// The disorder allowed for, at least 0.
         bound: i64,
+    },
+    /// Like `Bounded`, with a bound that so many in a million of a partition's
+    /// events have kept to.
+    Learned {
+        /// How many in a million, at least 1.
+        ppm: i64,
+        /// The least that the bound can be, at least 0.
+        at_least: i64,
+        /// The most that it can be, at least `at_least`.
+        at_most: i64,
+        /// Until so many events, at least 0, it is `at_most`.
+        warm_up: i64,
+        /// At so many events, at least 2, half of what was learned is forgotten.
+        memory: i64,
     },
 }
 
@@ -164,6 +182,7 @@ impl Config {
             idle_timeout: None,
             resume: Resume::Exclude,
             max_future_skew: None,
+            close_after_quiet: None,
         }
     }
 
@@ -186,6 +205,14 @@ impl Config {
         self.windows.iter().any(|windows| windows.late_firing == LateFiring::OncePerDrain)
     }
 
+    /// Whether something other than idleness depends on ticks, so that each is an
+    /// observation.
+    #[must_use]
+    pub fn observes_ticks(&self) -> bool {
+        let by_ticks = |windows: &Windows| windows.trigger.early_ticks.is_some();
+        self.close_after_quiet.is_some() || self.windows.iter().any(by_ticks)
+    }
+
     /// Whether the configuration is legal.
     ///
     /// # Errors
@@ -197,16 +224,30 @@ impl Config {
         for (number, windows) in self.windows.iter().enumerate() {
             windows.check().map_err(|why| format!("windows[{number}]: {why}"))?;
         }
-        let bound = match self.generator {
-            Generator::Host => 0,
-            Generator::Bounded { bound } => bound,
-        };
+        self.generator.check()?;
         let skew = self.max_future_skew.map_or(0, |guard| guard.skew);
         at_least(&[
-            ("bound", bound, 0),
             ("idle_timeout", self.idle_timeout.unwrap_or(0), 0),
             ("skew", skew, 0),
+            ("close_after_quiet", self.close_after_quiet.unwrap_or(0), 0),
         ])
+    }
+}
+
+impl Generator {
+    fn check(self) -> Result<(), String> {
+        match self {
+            Self::Host => Ok(()),
+            Self::Bounded { bound } => at_least(&[("bound", bound, 0)]),
+            Self::Learned { ppm: 1_000_001.., .. } => Err("ppm is above a million".to_string()),
+            Self::Learned { ppm, at_least: lowest, at_most, warm_up, memory } => at_least(&[
+                ("ppm", ppm, 1),
+                ("at_least", lowest, 0),
+                ("at_most", at_most, lowest),
+                ("warm_up", warm_up, 0),
+                ("memory", memory, 2),
+            ]),
+        }
     }
 }
 
@@ -332,6 +373,48 @@ mod tests {
         let uneven = kind(r#""cumulative": {"step": 3, "max": 10}"#);
         assert_eq!(uneven, "windows[0]: max is 10, not a multiple of step, which is 3");
         assert!(bad(r#"{"kind": "global", "latness": 1}"#).contains("latness"));
+    }
+
+    #[test]
+    fn reads_what_is_learned_filled_and_closed() {
+        let case = Case::from_json(
+            r#"{"config": {"windows": [{"kind": {"sliding": {"size": 10, "slide": 10}}, "fill": 30}],
+                           "generator": {"learned": {"ppm": 990000, "at_least": 1, "at_most": 60,
+                                                     "warm_up": 5, "memory": 100}},
+                           "close_after_quiet": 7},
+                "steps": []}"#,
+        )
+        .unwrap();
+        let config = Config {
+            generator: Generator::Learned { ppm: 990_000, at_least: 1, at_most: 60, warm_up: 5, memory: 100 },
+            close_after_quiet: Some(7),
+            ..Config::of(Windows { fill: Some(30), ..Windows::tumbling(10) })
+        };
+        assert_eq!(case.config, config);
+        assert_eq!(Case::from_json(&case.to_json()).unwrap(), case);
+        let plain = Case { name: None, config: Config::tumbling(1), steps: vec![] };
+        for unset in ["fill", "close_after_quiet"] {
+            assert!(!plain.to_json().contains(unset), "says nothing of what is not set");
+        }
+        let negative = Config { close_after_quiet: Some(-1), ..Config::tumbling(1) };
+        assert_eq!(negative.check().unwrap_err(), "close_after_quiet is -1, the minimum is 0");
+    }
+
+    #[test]
+    fn refuses_to_learn_what_makes_no_sense() {
+        let check = |ppm, at_least, at_most, warm_up, memory| {
+            let generator = Generator::Learned { ppm, at_least, at_most, warm_up, memory };
+            Config { generator, ..Config::tumbling(1) }.check()
+        };
+        let of_minimum = |what: &str, minimum: i64| Err(format!("{what}, the minimum is {minimum}"));
+        assert_eq!(check(1, 0, 0, 0, 2), Ok(()));
+        assert_eq!(check(1_000_000, 5, 5, 9, 9), Ok(()));
+        assert_eq!(check(0, 0, 0, 0, 2), of_minimum("ppm is 0", 1));
+        assert_eq!(check(1_000_001, 0, 0, 0, 2), Err("ppm is above a million".to_string()));
+        assert_eq!(check(1, -1, 0, 0, 2), of_minimum("at_least is -1", 0));
+        assert_eq!(check(1, 5, 4, 0, 2), of_minimum("at_most is 4", 5));
+        assert_eq!(check(1, 0, 0, -1, 2), of_minimum("warm_up is -1", 0));
+        assert_eq!(check(1, 0, 0, 0, 1), of_minimum("memory is 1", 2));
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //! shrinking a number is simplifying a case.
 //!
 //! *Aligned* cases have one definition of sliding windows, fired on time and
-//! accumulating; the others have up to three of any kind.
+//! accumulating; the others have up to three of any kind, some of them filled, and
+//! now and then they learn bounds or close windows after quiet.
 
 mod draw;
 mod exhaustive;
@@ -306,6 +307,94 @@ mod tests {
         expected.retain(|what| what != "global, continuous, Early");
         let never: Vec<_> = expected.iter().filter(|&what| !seen.contains(what)).collect();
         assert!(never.is_empty(), "never: {never:?}; seen: {seen:#?}");
+    }
+
+    /// What is filled, learned, and closed after quiet.
+    fn happens_by_settings(case: &Case) -> BTreeSet<String> {
+        let mut seen = BTreeSet::new();
+        let config = &case.config;
+        let mut filled = BTreeSet::new();
+        let mut watermark = i64::MIN;
+        for (step, outcome) in case.steps.iter().zip(Model::run(case)) {
+            let rises = watermark < outcome.watermark;
+            watermark = outcome.watermark;
+            if rises && matches!(step, Step::Tick { .. }) && config.idle_timeout.is_none() {
+                seen.insert("closed by a tick".to_string());
+            }
+            if let crate::Generator::Learned { .. } = config.generator
+                && matches!(step, Step::Event { .. })
+            {
+                let late = matches!(outcome.verdict, Some(Verdict::Late { .. }));
+                seen.insert(format!("learned late {late} rises {rises}"));
+            }
+            for pane in outcome.panes {
+                let [kind, ..] = names(&config.windows[pane.definition]);
+                let place = (pane.definition, pane.start, pane.end, pane.key);
+                if pane.events.is_empty() {
+                    seen.insert(format!(
+                        "{kind} filled by {}",
+                        if step == &Step::Finish { "end" } else { "rise" }
+                    ));
+                    filled.insert(place);
+                } else if pane.timing == Timing::Late && filled.contains(&place) {
+                    seen.insert("late after filled".to_string());
+                }
+            }
+        }
+        seen
+    }
+
+    #[test]
+    fn everything_there_is_happens_by_settings() {
+        let cases: Vec<Case> = byte_strings(3000).map(|bytes| Case::from_bytes_any(&bytes)).collect();
+        let seen: BTreeSet<String> = cases.iter().flat_map(happens_by_settings).collect();
+        let mut expected: Vec<String> = Vec::new();
+        for kind in ["sliding", "cumulative", "edges"] {
+            let how = ["filled by end", "filled by rise"];
+            expected.extend(how.map(|how| format!("{kind} {how}")));
+        }
+        expected.extend(["learned late true rises false", "learned late false rises true"].map(String::from));
+        expected.extend(["late after filled", "closed by a tick"].map(String::from));
+        let never: Vec<_> = expected.iter().filter(|&what| !seen.contains(what)).collect();
+        assert!(never.is_empty(), "never: {never:?}; seen: {seen:#?}");
+
+        let among = |count: usize, all: usize| 100 * count / all;
+        let windows = cases.iter().flat_map(|case| &case.config.windows);
+        let plain = windows.clone().filter(|windows| windows.is_plain()).count();
+        let filled = windows.filter(|windows| windows.fill.is_some()).count();
+        assert!((15..25).contains(&among(filled, plain)), "{filled} of {plain} are filled");
+        let learns = |case: &&Case| matches!(case.config.generator, crate::Generator::Learned { .. });
+        let learned = cases.iter().filter(learns).count();
+        assert!((12..22).contains(&among(learned, cases.len())), "{learned} learn");
+        let close = cases.iter().filter(|case| case.config.close_after_quiet.is_some()).count();
+        assert!((12..22).contains(&among(close, cases.len())), "{close} close after quiet");
+    }
+
+    #[test]
+    fn aligned_cases_have_none_of_these_settings() {
+        for bytes in byte_strings(300) {
+            let config = Case::from_bytes(&bytes).config;
+            assert!(config.windows[0].fill.is_none() && config.close_after_quiet.is_none());
+            assert!(!matches!(config.generator, crate::Generator::Learned { .. }));
+        }
+    }
+
+    /// Why rises to the end of time are neither split nor merged if windows are filled.
+    #[test]
+    fn a_finer_rise_to_the_end_of_time_fills_more() {
+        let set = |w| Step::SetWatermark { p: 0, w };
+        let event = Step::Event { p: 0, time: 1, key: 0, value: 0, gap: None };
+        let windows = Windows { fill: Some(50), ..Windows::tumbling(10) };
+        let case = |rises: &[Step]| Case {
+            name: None,
+            config: Config::of(windows.clone()),
+            steps: [&[Step::Add, event.clone(), set(0)], rises].concat(),
+        };
+        let panes = |case: &Case| told(case).1.len();
+        let (coarse, fine) = (case(&[set(i64::MAX)]), case(&[set(1000), set(i64::MAX)]));
+        assert_eq!((panes(&coarse), panes(&fine)), (1, 6));
+        assert_eq!(split_watermarks(&coarse, 4), coarse);
+        assert_eq!(coarsen_watermarks(&fine), fine);
     }
 
     #[test]

@@ -258,14 +258,23 @@ impl Model {
         }
     }
 
-    /// Ticks idle partitions first. What the watermark makes due comes before what
-    /// the tick does; where nothing depends on ticks, a tick is no observation.
+    /// Ticks idle partitions first. Then, if all are quiet, what is open closes. What
+    /// the watermark makes due comes before what the tick does; where nothing depends
+    /// on ticks, a tick is no observation.
     fn tick(&mut self, now: i64) {
         self.partitions.tick(now);
-        if self.config.windows.iter().any(|windows| windows.trigger.early_ticks.is_some()) {
-            self.observe();
-            self.windows.tick(now);
+        if !self.config.observes_ticks() {
+            return;
         }
+        self.observe();
+        if self.partitions.is_quiet()
+            && let Some(latest) = self.partitions.latest()
+            && let Some(end) = self.windows.last_open_end(latest)
+        {
+            self.partitions.raise(end);
+            self.observe();
+        }
+        self.windows.tick(now);
     }
 
     fn count(&mut self, verdict: &Verdict, suspect: bool) {

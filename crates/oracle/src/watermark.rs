@@ -5,7 +5,10 @@
 //! between two observations irrelevant (W6): they only write to their own
 //! partition.
 
+mod delays;
+
 use crate::case::{Config, Generator, Resume};
+use delays::Delays;
 
 /// The answer to a call that names a partition that is gone or never was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +24,11 @@ pub struct WatermarkModel {
     finished: bool,
     /// The highest processing time seen.
     now: Option<i64>,
+    /// Whether an event or report of any partition came since the last tick that
+    /// looked.
+    heard: bool,
+    quiet_since: Option<i64>,
+    latest: Option<i64>,
     watermark: i64,
 }
 
@@ -31,6 +39,8 @@ struct Partition {
     fresh: bool,
     watermark: i64,
     max_time: Option<i64>,
+    /// How late its events were, where that is learned.
+    delays: Delays,
     /// Whether an event or report came since the last tick.
     heard: bool,
     quiet_since: Option<i64>,
@@ -46,6 +56,9 @@ impl WatermarkModel {
             any_ended: false,
             finished: false,
             now: None,
+            heard: false,
+            quiet_since: None,
+            latest: None,
             watermark: i64::MIN,
         }
     }
@@ -60,6 +73,7 @@ impl WatermarkModel {
             fresh: true,
             watermark: i64::MIN,
             max_time: None,
+            delays: Delays::default(),
             heard: false,
             quiet_since: None,
         }));
@@ -100,10 +114,8 @@ impl WatermarkModel {
         let partition = self.get(p)?;
         partition.fresh = false;
         partition.heard = true;
-        if w > partition.watermark {
-            partition.watermark = w;
-            partition.idle = false;
-        }
+        partition.rise(w);
+        self.heard = true;
         Ok(())
     }
 
@@ -145,6 +157,33 @@ impl WatermarkModel {
         }
     }
 
+    /// Whether nothing was heard of any partition for longer than `close_after_quiet`.
+    /// Each tick asks once.
+    pub fn is_quiet(&mut self) -> bool {
+        let heard = std::mem::take(&mut self.heard);
+        let (Some(longest), Some(now)) = (self.config.close_after_quiet, self.now) else {
+            return false;
+        };
+        if heard {
+            self.quiet_since = None;
+            return false;
+        }
+        let since = *self.quiet_since.get_or_insert(now);
+        // In i128: the two may be further apart than an i64 can say.
+        i128::from(now) - i128::from(since) > i128::from(longest)
+    }
+
+    /// The latest time of an event that moved its partition.
+    #[must_use]
+    pub fn latest(&self) -> Option<i64> {
+        self.latest
+    }
+
+    /// The watermark is at least `w` now, whatever the partitions say.
+    pub fn raise(&mut self, w: i64) {
+        self.watermark = self.watermark.max(w);
+    }
+
     /// Whether an event of this partition is too far in the future to be
     /// believed (W7): further than the skew beyond everything known of the
     /// present, which is nothing at first.
@@ -165,24 +204,31 @@ impl WatermarkModel {
     /// As for [`Self::remove`].
     pub fn event(&mut self, p: u32, time: i64) -> Result<(), UnknownPartition> {
         let generator = self.config.generator;
+        self.latest = self.latest.max(Some(time));
         let partition = self.get(p)?;
+        let delay = partition.max_time.map_or(0, |before| before.saturating_sub(time).max(0));
         let max_time = partition.max_time.map_or(time, |before| before.max(time));
         partition.max_time = Some(max_time);
         partition.heard = true;
-        match generator {
+        let bound = match generator {
             // An event says that the partition is alive, which ends idleness, but
             // nothing of its watermark: that is the host's to report (W5).
-            Generator::Host => partition.idle = false,
-            // Only progress ends idleness (as in Flink, finding 19).
-            Generator::Bounded { bound } => {
-                partition.fresh = false;
-                let w = max_time.saturating_sub(bound);
-                if w > partition.watermark {
-                    partition.watermark = w;
-                    partition.idle = false;
-                }
+            Generator::Host => {
+                partition.idle = false;
+                self.heard = true;
+                return Ok(());
             }
-        }
+            Generator::Bounded { bound } => bound,
+            Generator::Learned { ppm, at_least, at_most, warm_up, memory } => {
+                partition.delays.record(delay, memory);
+                let learned =
+                    partition.delays.quantile(ppm).filter(|_| partition.delays.recorded() >= warm_up);
+                learned.map_or(at_most, |bound| bound.clamp(at_least, at_most))
+            }
+        };
+        partition.fresh = false;
+        partition.rise(max_time.saturating_sub(bound));
+        self.heard = true;
         Ok(())
     }
 
@@ -211,8 +257,11 @@ impl WatermarkModel {
             assert!(!(partition.fresh && partition.idle), "idling ends freshness");
             if partition.fresh {
                 assert_eq!(partition.watermark, i64::MIN, "fresh means no report");
-                let reports = matches!(self.config.generator, Generator::Bounded { .. });
-                assert!(!reports || partition.max_time.is_none(), "an event reports, with a generator");
+                let is_host = self.config.generator == Generator::Host;
+                assert!(is_host || partition.max_time.is_none(), "an event reports, with a generator");
+            }
+            if let Generator::Learned { memory, .. } = self.config.generator {
+                partition.delays.assert_invariants(memory);
             }
             if let (Some(since), Some(now)) = (partition.quiet_since, self.now) {
                 assert!(since <= now, "quiet since {since}, but it is only {now}");
@@ -254,6 +303,15 @@ impl WatermarkModel {
 }
 
 impl Partition {
+    /// Its own watermark never goes back (W2), and only progress ends idleness (as
+    /// in Flink, finding 19).
+    fn rise(&mut self, w: i64) {
+        if w > self.watermark {
+            self.watermark = w;
+            self.idle = false;
+        }
+    }
+
     /// One check of an active partition: the first after an event clears, the
     /// second starts the clock, and idle takes *more* than the timeout.
     fn check_quiet(&mut self, heard: bool, now: i64, timeout: i64) {

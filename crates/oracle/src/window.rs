@@ -4,6 +4,7 @@
 //! for in all of them.
 
 mod definition;
+mod fill;
 mod grids;
 mod panes;
 mod sessions;
@@ -47,6 +48,8 @@ pub struct WindowModel {
     /// Definition and window of each that gave a pane on time.
     fired_on_time: BTreeSet<(usize, Window)>,
     panes_fired: u64,
+    /// The latest time of an event that a plain definition let in.
+    latest: Option<i64>,
 }
 
 impl Window {
@@ -74,10 +77,12 @@ impl WindowModel {
             pending: Vec::new(),
             fired_on_time: BTreeSet::new(),
             panes_fired: 0,
+            latest: None,
         }
     }
 
-    /// The watermark is now `to`: what became due fires, in order (F1, F2, F4).
+    /// The watermark is now `to`: what became due fires, in order (F1, F2, F4). At
+    /// the end of input no windows are filled that begin after all that was seen.
     ///
     /// # Panics
     /// When the watermark goes back.
@@ -94,6 +99,9 @@ impl WindowModel {
             for (window, key) in definition.cells() {
                 due.extend(definition.next_due(window, key, to).map(|at| (at, window, number, key)));
             }
+            let filled = definition.fills_due(from, to).into_iter();
+            let filled = filled.filter(|&(window, _)| to < i64::MAX || Some(window.start) <= self.latest);
+            due.extend(filled.map(|(window, key)| (window.end, window, number, key)));
         }
         while let Some((_, window, number, key)) = due.pop_first() {
             let definition = &mut self.definitions[number];
@@ -149,9 +157,20 @@ impl WindowModel {
     /// # Panics
     /// When it doesn't fit.
     pub fn admit(&mut self, key: u32, event: Contribution, gap: Option<i64>) {
+        let (_, open) = self.closed_and_open(key, event.time, gap);
+        if open.iter().any(|&(_, number)| self.definitions[number].is_plain()) {
+            self.see(key, event.time);
+        }
         for number in 0..self.definitions.len() {
             let panes = self.definitions[number].admit(key, event, gap, self.clock);
             self.fired(panes);
+        }
+    }
+
+    fn see(&mut self, key: u32, time: i64) {
+        self.latest = self.latest.max(Some(time));
+        for definition in &mut self.definitions {
+            definition.see(key, time);
         }
     }
 
@@ -181,6 +200,14 @@ impl WindowModel {
         i64::try_from(limit.max(i64::MIN.into())).expect("not above the watermark")
     }
 
+    /// The latest end of a window that is open, holds something and has started by
+    /// `latest`, but for the global one; what ends with time itself stays open.
+    #[must_use]
+    pub fn last_open_end(&self, latest: i64) -> Option<i64> {
+        let ends = self.definitions.iter().filter_map(|d| d.last_open_end(latest, self.clock.watermark));
+        Some(ends.max()?.min(i64::MAX - 1))
+    }
+
     /// How many windows hold something.
     #[must_use]
     pub fn live_windows(&self) -> usize {
@@ -206,7 +233,8 @@ impl WindowModel {
             definition.assert_invariants(self.clock.watermark);
         }
         for pane in &self.pending {
-            assert!(!pane.events.is_empty(), "empty windows don't fire");
+            let filled = self.definitions[pane.definition].is_filled() && pane.timing == Timing::OnTime;
+            assert!(filled || !pane.events.is_empty(), "empty windows don't fire");
             let reached = pane.end <= self.clock.watermark;
             assert!(reached || pane.timing == Timing::Early, "{pane:?} fired too early");
         }

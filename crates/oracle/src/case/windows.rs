@@ -23,6 +23,11 @@ pub struct Windows {
     /// What a pane shows of its window.
     #[serde(default)]
     pub accumulation: Accumulation,
+    /// For so long after a window in which a key was seen, at least 0, windows in
+    /// which it was not show that there was nothing. Goes with [`Self::is_plain`]
+    /// only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fill: Option<i64>,
 }
 
 /// Which windows there are (A1).
@@ -141,6 +146,7 @@ impl Windows {
             late_firing: LateFiring::EachEvent,
             trigger: Trigger::default(),
             accumulation: Accumulation::Accumulating,
+            fill: None,
         }
     }
 
@@ -180,16 +186,28 @@ impl Windows {
         Self::of(Kind::Edges { edges: edges.to_vec() })
     }
 
+    /// Whether the windows are there whatever the events are, end, fire on time and
+    /// accumulate.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        let is_grid = !matches!(self.kind, Kind::Session { .. } | Kind::Global);
+        let on_time = self.trigger == Trigger::default();
+        is_grid && on_time && self.accumulation == Accumulation::Accumulating
+    }
+
     /// Whether the definition is legal.
     ///
     /// # Errors
     /// Says in words what is not.
     pub fn check(&self) -> Result<(), String> {
         self.kind.check()?;
-        at_least(&[("lateness", self.lateness, 0)])?;
+        at_least(&[("lateness", self.lateness, 0), ("fill", self.fill.unwrap_or(0), 0)])?;
         self.trigger.check()?;
         if self.kind == Kind::Global && matches!(self.trigger.base, Base::Continuous { .. }) {
             return Err("a global window that fires continuously never ends".to_string());
+        }
+        if self.fill.is_some() && !self.is_plain() {
+            return Err("fill goes with windows of a grid that fire on time and accumulate only".to_string());
         }
         Ok(())
     }

@@ -143,6 +143,10 @@ pub(super) struct Profile {
     keys: u8,
     finish: bool,
     clock: i64,
+    /// Whether silence closes windows: then it has to last for a few ticks.
+    closes: bool,
+    /// Whether the last step was a tick.
+    silent: bool,
 }
 
 /// One step before it is given a meaning.
@@ -181,6 +185,8 @@ impl Profile {
                 5 => -1000,
                 _ => 0,
             },
+            closes: config.close_after_quiet.is_some(),
+            silent: false,
         }
     }
 
@@ -191,7 +197,9 @@ impl Profile {
         for &[op, who, advance, shift, key, value] in draws {
             let draw = Draw { op, who, advance, shift, key, value };
             self.advance(draw);
-            steps.push(self.step(draw));
+            let step = self.step(draw);
+            self.silent = matches!(step, Step::Tick { .. });
+            steps.push(step);
         }
         if self.finish {
             steps.push(Step::Finish);
@@ -220,9 +228,8 @@ impl Profile {
             160..=209 if self.is_on(SET_WATERMARK) => Step::SetWatermark { p, w: self.watermark(draw) },
             210..=221 if self.is_on(IDLE) => Step::Idle { p },
             222..=231 if self.is_on(ACTIVE) => Step::Active { p },
-            232..=241 if self.is_on(TICK) => {
-                Step::Tick { now: self.clock.saturating_add(i64::from(draw.shift % 4)) }
-            }
+            232..=241 if self.is_on(TICK) => self.tick(draw),
+            1..=120 if self.closes && self.silent => self.tick(draw),
             242..=246 if self.is_on(ADD) => self.add(),
             247..=249 if self.is_on(GO) => {
                 self.live.retain(|&live| live != p);
@@ -239,6 +246,10 @@ impl Profile {
             }
             _ => self.event(draw),
         }
+    }
+
+    fn tick(&self, draw: Draw) -> Step {
+        Step::Tick { now: self.clock.saturating_add(i64::from(draw.shift % 4)) }
     }
 
     fn add(&mut self) -> Step {

@@ -1,38 +1,84 @@
 //! From small numbers to definitions of windows of every kind.
 
-use crate::case::{Accumulation, Base, Config, Kind, LateFiring, Trigger, Windows};
+use crate::case::{Accumulation, Base, Config, Generator, Kind, LateFiring, Trigger, Windows};
 use crate::generate::draw::{lateness, unit_of};
 
-/// So many definitions at most, and so many bytes for each.
+/// So many definitions at most, so many bytes for each, and for what they share.
 const DEFINITIONS: usize = 3;
-const DEFINITION_BYTES: usize = 10;
-pub(super) const KINDS_BYTES: usize = 1 + DEFINITIONS * DEFINITION_BYTES;
+const DEFINITION_BYTES: usize = 12;
+const SHARED_BYTES: usize = 7;
+pub(super) const KINDS_BYTES: usize = SHARED_BYTES + DEFINITIONS * DEFINITION_BYTES;
 
-/// Where windows fire more often than at their end, an event is in no more than
-/// about so many of them.
+/// Where windows fire more often than at their end, or without events, an event is
+/// in no more than about so many of them.
 const MAX_BUSY_OVERLAP: i64 = 16;
 
 /// Any bytes turn aligned windows, which set the scale, into legal definitions.
 /// Zeros leave them as they are.
 pub(super) fn config(aligned: Config, bytes: [u8; KINDS_BYTES]) -> Config {
-    let definitions = match bytes[0] {
+    let (shared, bytes) = bytes.split_at(SHARED_BYTES);
+    let [b0, b1, b2, b3, b4, b5, b6] = *shared else { unreachable!("as many as they share") };
+    let definitions = match b0 {
         0..=179 => 1,
         180..=229 => 2,
         _ => DEFINITIONS,
     };
-    let bytes = bytes[1..].chunks(DEFINITION_BYTES).take(definitions);
+    let bytes = bytes.chunks(DEFINITION_BYTES).take(definitions);
     let windows = bytes.map(|bytes| {
         let bytes = bytes.try_into().expect("as many as a definition takes");
         definition(&aligned.windows[0], bytes)
     });
-    Config { windows: windows.collect(), ..aligned }
+    let Kind::Sliding { size, slide, .. } = aligned.windows[0].kind else {
+        unreachable!("sliding windows set the scale, not {aligned:?}");
+    };
+    let unit = unit_of(size, slide);
+    Config {
+        windows: windows.collect(),
+        generator: if b1 % 6 == 5 { learned(size, unit, [b1, b2, b3, b4, b5]) } else { aligned.generator },
+        close_after_quiet: (b6 % 6 == 5).then(|| close_after_quiet(unit, b6 / 6)),
+        ..aligned
+    }
+}
+
+/// Often with so few events that what is learned changes all the time.
+fn learned(size: i64, unit: i64, [b1, b2, b3, b4, b5]: [u8; 5]) -> Generator {
+    let at_least = match b2 % 4 {
+        0 | 1 => 0,
+        2 => 1 + i64::from(b2 / 4 % 8),
+        _ => unit,
+    };
+    let more = match b3 % 8 {
+        0 => 0,
+        1 => i64::MAX,
+        2 => 1 + i64::from(b3 / 8),
+        3 | 4 => unit.saturating_mul(4),
+        _ => size,
+    };
+    Generator::Learned {
+        ppm: [1_000_000, 990_000, 900_000, 750_000, 500_000, 250_001, 1][usize::from(b1 / 6 % 7)],
+        at_least,
+        at_most: at_least.saturating_add(more),
+        warm_up: i64::from(b4 % 5),
+        memory: 2 + i64::from(b5 % 11),
+    }
+}
+
+fn close_after_quiet(unit: i64, detail: u8) -> i64 {
+    match detail % 6 {
+        0 => 0,
+        1 => unit,
+        2 => unit / 2,
+        3 => unit.saturating_mul(2),
+        4 => i64::from(detail / 6),
+        _ => unit - 1,
+    }
 }
 
 fn definition(aligned: &Windows, bytes: [u8; DEFINITION_BYTES]) -> Windows {
     let Kind::Sliding { size, slide, offset } = aligned.kind else {
         unreachable!("sliding windows set the scale, not {aligned:?}");
     };
-    let [b0, b1, b2, b3, b4, b5, b6, b7, b8, b9] = bytes;
+    let [b0, b1, b2, b3, b4, b5, b6, b7, b8, b9, b10, b11] = bytes;
     let unit = unit_of(size, slide);
     let kind = match b0 % 16 {
         0..=3 => aligned.kind.clone(),
@@ -52,9 +98,29 @@ fn definition(aligned: &Windows, bytes: [u8; DEFINITION_BYTES]) -> Windows {
             120..=187 => Accumulation::Discarding,
             _ => Accumulation::Retracting,
         },
+        fill: None,
         kind,
     };
-    fewer_where_busy(windows)
+    let fills = windows.is_plain() && b10 % 5 == 4;
+    let windows = if windows.is_plain() && !fills { windows } else { fewer(windows) };
+    Windows { fill: fills.then(|| horizon(&windows.kind, b10 / 5, b11)), ..windows }
+}
+
+/// Up to the end of one of the next windows, or close to it.
+fn horizon(kind: &Kind, kind_of: u8, detail: u8) -> i64 {
+    let distance = match kind {
+        Kind::Sliding { slide, .. } => *slide,
+        Kind::Cumulative { step, .. } => *step,
+        Kind::Edges { .. } if detail >= 250 => return i64::MAX,
+        Kind::Edges { edges } => edges[1] - edges[0],
+        Kind::Session { .. } | Kind::Global => unreachable!("{kind:?} is not filled"),
+    };
+    let horizon = distance.saturating_mul((detail % 7).into());
+    match kind_of % 4 {
+        0 | 1 => horizon,
+        2 => (horizon - 1).max(0),
+        _ => horizon.saturating_add(distance / 2),
+    }
 }
 
 /// Sliding windows that share some edges with the first.
@@ -165,11 +231,8 @@ fn every(kind: &Kind, n: u8) -> i64 {
     }
 }
 
-fn fewer_where_busy(mut windows: Windows) -> Windows {
-    let plain = windows.trigger == Trigger::default() && windows.accumulation == Accumulation::Accumulating;
-    if let Kind::Sliding { size, slide, .. } = &mut windows.kind
-        && !plain
-    {
+fn fewer(mut windows: Windows) -> Windows {
+    if let Kind::Sliding { size, slide, .. } = &mut windows.kind {
         *slide = (*slide).max(*size / MAX_BUSY_OVERLAP + 1);
     }
     windows

@@ -9,7 +9,8 @@ use crate::case::{Accumulation, Case, Generator, Kind, Step, Trigger, Windows};
 /// The panes, verdicts and final watermark are the same, in the same order. The
 /// first watermark of a partition is left alone: until then the partition is
 /// fresh and holds the watermark (W5), and a finer first report could end that
-/// while the partition is still behind, and excluded.
+/// while the partition is still behind, and excluded. So is a rise to the end of
+/// time if windows are filled: the end of input fills less than any time before.
 #[must_use]
 pub fn split_watermarks(case: &Case, pieces: u32) -> Case {
     let mut known = Known::default();
@@ -19,6 +20,7 @@ pub fn split_watermarks(case: &Case, pieces: u32) -> Case {
         if let Step::SetWatermark { p, w } = *step
             && let Some(from) = before
             && from < w
+            && !is_end_that_fills_less(case, w)
         {
             let (from, rise) = (i128::from(from), i128::from(w) - i128::from(from));
             let mut last = from;
@@ -39,7 +41,8 @@ pub fn split_watermarks(case: &Case, pieces: u32) -> Case {
 /// Merges runs of consecutive watermarks of the same partition into the highest.
 ///
 /// The panes, verdicts and final watermark are the same, in the same order. As
-/// in [`split_watermarks`], a partition's first watermark is left alone.
+/// in [`split_watermarks`], a partition's first watermark is left alone, and so is
+/// the end of time if windows are filled.
 #[must_use]
 pub fn coarsen_watermarks(case: &Case) -> Case {
     let mut known = Known::default();
@@ -51,6 +54,7 @@ pub fn coarsen_watermarks(case: &Case) -> Case {
             if let Some(Step::SetWatermark { p: last_p, w: last }) = steps.last_mut()
                 && mergeable
                 && *last_p == p
+                && !is_end_that_fills_less(case, w)
             {
                 *last = w.max(*last);
                 continue;
@@ -60,6 +64,10 @@ pub fn coarsen_watermarks(case: &Case) -> Case {
         steps.push(step.clone());
     }
     with_steps(case, steps)
+}
+
+fn is_end_that_fills_less(case: &Case, w: i64) -> bool {
+    w == i64::MAX && case.config.windows.iter().any(|windows| windows.fill.is_some())
 }
 
 /// Shuffles neighbouring events between which the watermark cannot move.

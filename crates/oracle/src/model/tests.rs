@@ -1,6 +1,9 @@
 mod accumulation;
 mod continuous;
+mod fill;
+mod learned;
 mod properties;
+mod quiet;
 mod sessions;
 mod several;
 mod triggers;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::case::{Accumulation, Base, Kind, LateFiring, Windows};
+use crate::window::fill::Fill;
 use crate::window::grids::Grid;
 use crate::window::panes::{Contribution, Pane, Retracted, Timing};
 use crate::window::sessions::{Session, join};
@@ -19,6 +20,8 @@ pub(super) struct Definition {
     grid: Option<Grid>,
     /// By window and key: the order of firing (F2).
     cells: BTreeMap<(Window, u32), Cell>,
+    /// Where windows without contents fire too.
+    fill: Option<Fill>,
 }
 
 /// One key of one window.
@@ -40,11 +43,27 @@ struct Cell {
 
 impl Definition {
     pub(super) fn new(number: usize, windows: &Windows) -> Self {
-        Self { number, windows: windows.clone(), grid: Grid::of(&windows.kind), cells: BTreeMap::new() }
+        Self {
+            number,
+            windows: windows.clone(),
+            grid: Grid::of(&windows.kind),
+            cells: BTreeMap::new(),
+            fill: windows.fill.map(Fill::new),
+        }
     }
 
     pub(super) fn is_session(&self) -> bool {
         self.grid.is_none()
+    }
+
+    /// Whether what it lets in is seen by those that are filled.
+    pub(super) fn is_plain(&self) -> bool {
+        self.windows.is_plain()
+    }
+
+    /// Whether it may have empty panes.
+    pub(super) fn is_filled(&self) -> bool {
+        self.fill.is_some()
     }
 
     /// Whether all windows of an event fit (T2).
@@ -92,7 +111,8 @@ impl Definition {
             if self.is_session() {
                 self.join_session(window, key, event, gap, clock.watermark);
             } else {
-                let cell = self.cells.entry((window, key)).or_default();
+                let filled = self.fill.as_ref().is_some_and(|fill| fill.has_filled(window, key));
+                let cell = self.cells.entry((window, key)).or_insert_with(|| Cell::after(filled));
                 cell.events.push(event);
                 cell.fresh.push(event);
             }
@@ -101,9 +121,29 @@ impl Definition {
         panes
     }
 
+    /// A plain definition has let an event in, be it another one.
+    ///
+    /// # Panics
+    /// When it doesn't fit.
+    pub(super) fn see(&mut self, key: u32, time: i64) {
+        if let (Some(fill), Some(grid)) = (&mut self.fill, &self.grid) {
+            fill.see(key, grid.windows_of(time).expect("the caller has checked that it fits"));
+        }
+    }
+
+    /// The windows to be filled when the watermark rises, and for which keys.
+    pub(super) fn fills_due(&self, from: i64, to: i64) -> BTreeSet<(Window, u32)> {
+        let (Some(fill), Some(grid)) = (&self.fill, &self.grid) else {
+            return BTreeSet::new();
+        };
+        let mut due = fill.due(grid, from, to);
+        due.retain(|at| !self.cells.contains_key(at));
+        due
+    }
+
     /// The watermark at which a cell fires next, if it is reached at `watermark`.
     pub(super) fn next_due(&self, window: Window, key: u32, watermark: i64) -> Option<i64> {
-        let (at, _) = self.cells[&(window, key)].trigger.next(window)?;
+        let (at, _) = self.cells.get(&(window, key))?.trigger.next(window)?;
         (at <= watermark).then_some(at)
     }
 
@@ -112,11 +152,15 @@ impl Definition {
         self.cells.keys().copied().collect()
     }
 
-    /// What a cell fires next fires now, if there is something to show.
+    /// What a cell fires next fires now, if there is something to show or it is
+    /// filled.
     ///
     /// # Panics
     /// When there is nothing that it waits for.
     pub(super) fn fire_next(&mut self, window: Window, key: u32) -> Option<Pane> {
+        if !self.cells.contains_key(&(window, key)) {
+            return Some(self.fire_empty(window, key));
+        }
         let base = self.windows.trigger.base;
         let cell = self.cell(window, key);
         let (_, due) = cell.trigger.next(window).expect("it is due");
@@ -179,6 +223,14 @@ impl Definition {
             None if watermark == i64::MAX => None,
             None => Some(i128::from(watermark) - i128::from(lateness)),
         }
+    }
+
+    /// The latest end of a window that is open, holds something and has started by
+    /// `latest`; none if that is the global one.
+    pub(super) fn last_open_end(&self, latest: i64, watermark: i64) -> Option<i64> {
+        let started = |window: &Window| window.start <= latest && !self.is_closed(*window, watermark);
+        let open = self.live_windows().into_iter().filter(started);
+        if self.windows.kind == Kind::Global { None } else { open.map(|window| window.end).max() }
     }
 
     /// The windows that hold something.
@@ -267,6 +319,21 @@ impl Definition {
         if self.cell(window, key).fresh.is_empty() { None } else { self.fire(window, key, Timing::Early) }
     }
 
+    /// A pane that shows that there was nothing.
+    fn fire_empty(&mut self, window: Window, key: u32) -> Pane {
+        self.fill.as_mut().expect("only what is filled is due without contents").fires(window, key);
+        Pane {
+            definition: self.number,
+            key,
+            start: window.start,
+            end: window.end,
+            events: Vec::new(),
+            timing: Timing::OnTime,
+            index: 0,
+            retracts: Vec::new(),
+        }
+    }
+
     /// A pane, unless it would be empty (F1, F5).
     fn fire(&mut self, window: Window, key: u32, timing: Timing) -> Option<Pane> {
         let (definition, accumulation) = (self.number, self.windows.accumulation);
@@ -294,6 +361,8 @@ impl Definition {
             let open = !self.is_closed(window, watermark);
             assert!(open || cell.marked, "{window:?} is closed and owes nothing");
             cell.assert_invariants(window);
+            let filled = self.fill.as_ref().is_some_and(|fill| fill.has_filled(window, key));
+            assert!(!filled || window.end <= watermark && cell.panes > 0, "{window:?} was filled too early");
             if let Some(grid) = &self.grid {
                 assert!(cell.events.is_sorted_by(|a, b| a.seq < b.seq));
                 assert!(grid.has(window), "{window:?} is off the grid");
@@ -325,6 +394,11 @@ impl Definition {
 }
 
 impl Cell {
+    /// The first contents of a window; if that was filled, its pane counts.
+    fn after(filled: bool) -> Self {
+        Self { panes: filled.into(), ..Self::default() }
+    }
+
     fn of_event(event: Contribution, reach: i64) -> Self {
         Self { events: vec![event], fresh: vec![event], reach, ..Self::default() }
     }

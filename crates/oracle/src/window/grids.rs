@@ -86,6 +86,27 @@ impl Grid {
         }
     }
 
+    /// The windows that end after one time and not after another, by their ends;
+    /// no two end together.
+    #[must_use]
+    pub fn ending_in(&self, after: i64, up_to: i64) -> Vec<Window> {
+        let first = i128::from(after) + 1;
+        match *self {
+            Self::Sliding { size, slide, offset } => {
+                let ends = multiples(first, up_to.into(), slide, offset + size);
+                ends.filter_map(|end| fitting(end - size, end)).collect()
+            }
+            Self::Cumulative { step, max, offset } => {
+                let ends = multiples(first, up_to.into(), step, offset);
+                ends.filter_map(|end| fitting(floor(end - 1, max, offset), end)).collect()
+            }
+            Self::Edges(ref edges) => {
+                let pairs = edges.windows(2).map(|pair| Window { start: pair[0], end: pair[1] });
+                pairs.filter(|window| after < window.end && window.end <= up_to).collect()
+            }
+        }
+    }
+
     /// The smallest end of any window that is not closed at a watermark, fitting
     /// or not; `None` when all are, as at the end of input.
     #[must_use]
@@ -138,6 +159,12 @@ fn fitting(start: i128, end: i128) -> Option<Window> {
     Some(Window { start: i64::try_from(start).ok()?, end: i64::try_from(end).ok()? })
 }
 
+/// All `offset + k * distance` from `first` to `last`.
+fn multiples(first: i128, last: i128, distance: i128, offset: i128) -> impl Iterator<Item = i128> {
+    let from = floor(first - 1, distance, offset) + distance;
+    (0..).map(move |k| from + k * distance).take_while(move |&at| at <= last)
+}
+
 /// The largest `offset + k * distance` that is not above `time`. Floor division,
 /// so that it is right below zero too (T3).
 fn floor(time: i128, distance: i128, offset: i128) -> i128 {
@@ -146,6 +173,8 @@ fn floor(time: i128, distance: i128, offset: i128) -> i128 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn sliding(size: i64, slide: i64, offset: i64) -> Grid {
@@ -241,6 +270,25 @@ mod tests {
                 assert_eq!(grid.has(window), expected, "{grid:?} {window:?}");
             }
         }
+    }
+
+    /// By looking at the windows of all times around.
+    #[test]
+    fn f1_ends_are_those_of_the_definition() {
+        let edges = Grid::of(&Kind::Edges { edges: vec![-40, -7, 0, 2, 40] }).unwrap();
+        let grids = [sliding(7, 3, 1), sliding(3, 5, -1), cumulative(2, 6, 1), cumulative(4, 4, 0), edges];
+        for (grid, after, up_to) in
+            grids.iter().flat_map(|g| (-15..15).flat_map(move |a| (-15..15).map(move |b| (g, a, b))))
+        {
+            let all = (-40..40).flat_map(|time| grid.windows_of(time).unwrap());
+            let ending = all.filter(|window| (after + 1..=up_to).contains(&window.end));
+            let expected: BTreeSet<Window> = ending.collect();
+            let expected: Vec<Window> = expected.into_iter().collect();
+            assert_eq!(grid.ending_in(after, up_to), expected, "{grid:?} {after} {up_to}");
+        }
+        let at_the_end = sliding(10, 10, 0).ending_in(i64::MAX - 20, i64::MAX);
+        let ends: Vec<i64> = at_the_end.iter().map(|window| window.end).collect();
+        assert_eq!(ends, [i64::MAX - 17, i64::MAX - 7], "none ends behind the end of time");
     }
 
     #[test]

@@ -39,8 +39,8 @@ pub struct Pane {
     pub start: i64,
     /// The first time after the window.
     pub end: i64,
-    /// What is in it; never empty (F1). In order of arrival, but with sessions
-    /// in the order in which those that were merged began.
+    /// What is in it; empty only where that is filled in. In order of arrival, but
+    /// with sessions in the order in which those that were merged began.
     pub events: Vec<Contribution>,
     /// Why it fired.
     pub timing: Timing,
