@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use floodmark_oracle::{Case, Kind, Model, Verdict};
+use floodmark_oracle::{Base, Case, Kind, Model, Trigger, Verdict, Windows};
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use shared::restore::input_of;
@@ -79,11 +79,15 @@ fn seeds_of_restore() -> Vec<Vec<u8>> {
 /// Of many random byte strings the fewest and shortest in which everything happens.
 fn seeds_of_operations() -> Vec<Vec<u8>> {
     let mut rng = TestRng::from_seed(RngAlgorithm::XorShift, &[5; 16]);
-    let mut pool: Vec<(Vec<u8>, BTreeSet<String>)> = (0..4000)
-        .map(|_| {
-            let mut bytes = vec![0; 18 + 6 * (4 + rng.next_u32() as usize % 56)];
+    let mut pool: Vec<(Vec<u8>, BTreeSet<String>)> = (0..8000)
+        .map(|number| {
+            // So many bytes come before the steps.
+            let (kind, head) = if number % 2 == 0 { (0, 19) } else { (1, 50) };
+            let mut bytes = vec![0; head + 6 * (4 + rng.next_u32() as usize % 56)];
             rng.fill_bytes(&mut bytes);
-            let happens = what_happens(&Case::from_bytes(&bytes));
+            bytes[0] = kind;
+            let case = operations::case_of(&bytes);
+            let happens = if kind == 0 { what_happens(&case) } else { what_happens_with_any_kind(&case) };
             (bytes, happens)
         })
         .collect();
@@ -135,4 +139,47 @@ fn what_happens(case: &Case) -> BTreeSet<String> {
         }));
     }
     happens
+}
+
+fn what_happens_with_any_kind(case: &Case) -> BTreeSet<String> {
+    let definitions = &case.config.windows;
+    let mut happens = BTreeSet::from([format!("{} definitions", definitions.len())]);
+    for outcome in Model::run(case) {
+        if let Some(verdict) = &outcome.verdict {
+            let verdict = format!("{verdict:?}");
+            let verdict = verdict.split(' ').next().unwrap_or_default();
+            happens.insert(format!("{verdict} {}", kind_of(&definitions[0])));
+        }
+        for pane in &outcome.panes {
+            let windows = &definitions[pane.definition];
+            let (kind, trigger, timing) = (kind_of(windows), trigger_of(&windows.trigger), pane.timing);
+            happens.insert(format!("{kind} {:?} {timing:?}", windows.accumulation));
+            happens.insert(format!("{kind} {trigger} {timing:?}"));
+            happens.insert(format!("{kind} {} {}", pane.index.min(2), pane.retracts.len().min(2)));
+            happens.insert(format!("{trigger} {:?} {:?}", windows.accumulation, windows.late_firing));
+        }
+    }
+    happens
+}
+
+fn kind_of(windows: &Windows) -> &'static str {
+    match windows.kind {
+        Kind::Sliding { .. } => "sliding",
+        Kind::Cumulative { .. } => "cumulative",
+        Kind::Session { max_length: None, .. } => "session",
+        Kind::Session { .. } => "session of at most",
+        Kind::Global => "global",
+        Kind::Edges { .. } => "edges",
+    }
+}
+
+fn trigger_of(trigger: &Trigger) -> &'static str {
+    match trigger {
+        Trigger { base: Base::Count { .. }, .. } => "count",
+        Trigger { base: Base::Continuous { .. }, .. } => "continuous",
+        Trigger { early_events: Some(_), .. } => "every few events",
+        Trigger { early_time: Some(_), .. } => "every so often",
+        Trigger { early_ticks: Some(_), .. } => "every few ticks",
+        _ => "on time",
+    }
 }
