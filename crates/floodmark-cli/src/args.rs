@@ -87,9 +87,11 @@ pub(crate) struct RunArgs {
     pub(crate) window: Vec<WindowSpec>,
 
     /// How far rows may arrive behind the latest one of their partition: results wait that long.
-    /// `floodmark disorder` helps to choose
-    #[arg(long, value_name = "DURATION")]
-    pub(crate) max_delay: Span,
+    /// `floodmark disorder` helps to choose. Or learned from the rows of each partition: p99.9:10m waits for
+    /// 99.9 % of them, as far as those before tell, but never longer than 10m, which it does for the first
+    /// thousand
+    #[arg(long, value_name = "DURATION|pN:LONGEST")]
+    pub(crate) max_delay: MaxDelay,
 
     /// How long a result is kept for rows that come even later; each of them gives a further record
     #[arg(long, value_name = "DURATION", default_value = "0s")]
@@ -107,6 +109,12 @@ pub(crate) struct RunArgs {
     #[arg(long, value_enum, default_value_t = Accumulate::Accumulating)]
     pub(crate) accumulate: Accumulate,
 
+    /// Results of windows without rows too: for keys that have rows in a window which ended at most so long
+    /// before. There count is 0 and everything else null. Not for sessions, global and count windows, and not
+    /// with --early or another --accumulate
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) fill: Option<Span>,
+
     /// count, or sum, min, max, mean, variance (of a sample), first, last (by event time), collect, or
     /// topN (top3), each as NAME:COLUMN; repeat it or separate with commas. Empty values are passed over
     #[arg(long, value_name = "AGGREGATE", value_delimiter = ',', default_value = "count")]
@@ -116,6 +124,12 @@ pub(crate) struct RunArgs {
     /// depend on when rows arrive, so it does not go with --checkpoint
     #[arg(long, value_name = "DURATION", conflicts_with = "checkpoint")]
     pub(crate) idle_timeout: Option<Span>,
+
+    /// When no row at all has come for this long on the wall clock, give the results of all windows that have
+    /// rows; what comes for them afterwards is late, or within --allowed-lateness. Results then depend on when
+    /// rows arrive, so it does not go with --checkpoint
+    #[arg(long, value_name = "DURATION", conflicts_with = "checkpoint")]
+    pub(crate) close_after_quiet: Option<Span>,
 
     /// Distrust rows this far ahead of the latest one of their partition: they do not move the watermark
     #[arg(long, value_name = "DURATION")]
@@ -210,7 +224,9 @@ impl RunArgs {
 
     /// Whether results depend on the clock on the wall.
     pub(crate) fn goes_by_the_clock(&self) -> bool {
-        self.idle_timeout.is_some() || self.early.iter().any(|early| matches!(early, Early::Clock(_)))
+        self.idle_timeout.is_some()
+            || self.close_after_quiet.is_some()
+            || self.early.iter().any(|early| matches!(early, Early::Clock(_)))
     }
 
     /// The columns that the run reads, without repetition.
@@ -279,6 +295,7 @@ impl RunArgs {
             ("errors", or_none(input.errors.as_deref().map(absolute))),
             ("early", or_none((!self.early.is_empty()).then_some(early))),
             ("accumulate", format!("{:?}", self.accumulate).to_lowercase()),
+            ("fill", or_none(self.fill.map(|horizon| horizon.to_string()))),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into()
@@ -368,6 +385,58 @@ impl fmt::Display for Span {
     }
 }
 
+/// How far behind the latest row of its partition another may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MaxDelay {
+    Bound(Span),
+    /// A percentile, in ten thousandths of a percent, of the delays that there have been.
+    Learned {
+        percentile: u32,
+        longest: Span,
+    },
+}
+
+impl MaxDelay {
+    const WHOLE: u32 = 1_000_000;
+
+    /// For a percentile that is written in percent.
+    pub(crate) fn percent(percentile: u32) -> f64 {
+        f64::from(percentile) / 10_000.0
+    }
+}
+
+impl FromStr for MaxDelay {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some(learned) = text.strip_prefix('p') else { return text.parse().map(Self::Bound) };
+        let (percent, longest) = learned.split_once(':').ok_or_else(|| {
+            format!(
+                "and how long at most? Write {text}:10m, or another duration that is never waited longer for"
+            )
+        })?;
+        let is_decimal = percent.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let parts = percent.parse().ok().filter(|_| is_decimal).map(|percent: f64| percent * 10_000.0);
+        let percentile =
+            parts.map(f64::round).filter(|whole| parts.is_some_and(|p| (p - whole).abs() < 1e-6));
+        match percentile.map(|percentile| percentile as u32) {
+            Some(percentile @ 1..=Self::WHOLE) => Ok(Self::Learned { percentile, longest: longest.parse()? }),
+            _ => Err(format!(
+                "{percent:?} is no percentage of more than 0 and at most 100, with at most four decimals: p99.9:10m"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for MaxDelay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bound(bound) => bound.fmt(f),
+            Self::Learned { percentile, longest } => write!(f, "p{}:{longest}", Self::percent(*percentile)),
+        }
+    }
+}
+
 /// `count`, `mean:dep_delay_min`, `top3:distance`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AggregateSpec {
@@ -443,6 +512,31 @@ mod tests {
         assert_eq!("top3:distance".parse::<AggregateSpec>().unwrap().field(), "top3_distance");
         for text in ["count:a", "mean", "mean:", "median:a", "top:a", "top0:a", ""] {
             assert!(text.parse::<AggregateSpec>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn delays_are_written_as_they_are_read() {
+        for text in ["0s", "8h", "1h30m", "p99.9:10m", "p50:0s", "p0.0001:1s", "p100:1d", "p99.9999:250ms"] {
+            assert_eq!(text.parse::<MaxDelay>().unwrap().to_string(), text);
+        }
+        assert_eq!("p099.90:600s".parse::<MaxDelay>().unwrap().to_string(), "p99.9:10m");
+        for (text, why) in [
+            ("p99.9", "and how long at most? Write p99.9:10m"),
+            ("p99.9:", "durations like"),
+            ("p99.9:soon", "durations like"),
+            ("p99.9:1M", "months and years"),
+            ("p0:1s", "\"0\" is no percentage of more than 0"),
+            ("p0.00001:1s", "at most four decimals"),
+            ("p100.1:1s", "at most 100"),
+            ("p-1:1s", "is no percentage"),
+            ("p1e1:1s", "is no percentage"),
+            ("pinf:1s", "is no percentage"),
+            ("p:1s", "is no percentage"),
+            ("99.9:1s", "durations like"),
+        ] {
+            let said = text.parse::<MaxDelay>().expect_err(text);
+            assert!(said.contains(why), "{text}: {said}");
         }
     }
 

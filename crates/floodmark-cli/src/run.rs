@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chrono::TimeDelta;
-use floodmark::{Admission, Config, Late, LateReason, Timestamp, Watermark, Windowing, Windows};
+use floodmark::{
+    Admission, Config, Late, LateReason, LearnedDisorder, Timestamp, Watermark, Windowing, Windows,
+};
 
 use crate::aggregate::{Functions, Row};
-use crate::args::{Every, OutputFormat, RunArgs, Suspect};
+use crate::args::{Every, MaxDelay, OutputFormat, RunArgs, Suspect};
 use crate::bad_rows::BadRows;
 use crate::checkpoint::{Checkpoint, Folder, Input, Progress};
 use crate::error::{Stop, say};
@@ -21,7 +23,7 @@ use crate::results::Records;
 use crate::row::{Clock, Key, NeverSeen, RowReader};
 use crate::summary::{Bar, Summary};
 use crate::time::Unit;
-use crate::windows::{Early, WindowSpec};
+use crate::windows::{Accumulate, Early, WindowSpec};
 
 /// How long the loop waits for input before it looks at the clock and for Ctrl-C.
 const WAIT: Duration = Duration::from_millis(50);
@@ -102,6 +104,31 @@ fn check_windows(args: &RunArgs) -> Result<(), Stop> {
              write NDJSON (--output-format ndjson)",
         ));
     }
+    check_fill(args)
+}
+
+fn check_fill(args: &RunArgs) -> Result<(), Stop> {
+    let refuse = |why: String| Err(Stop::Usage(why));
+    if args.fill.is_none() {
+        return Ok(());
+    }
+    if !args.window.iter().any(WindowSpec::is_on_a_grid) {
+        return refuse(String::from(
+            "--fill gives results of windows without rows, but no session, global or count window is ever without \
+             any: leave it out, or add windows like --window tumbling:1h",
+        ));
+    }
+    if let Some(early) = args.early.first() {
+        return refuse(format!(
+            "--fill and --early {early} do not go together, because windows that are filled have one result, at \
+             their end: leave one out"
+        ));
+    }
+    if args.accumulate != Accumulate::Accumulating {
+        return refuse(String::from(
+            "--fill goes with --accumulate accumulating only, which is what there is without it: leave one out",
+        ));
+    }
     Ok(())
 }
 
@@ -117,11 +144,17 @@ fn is_same(a: &Path, b: &Path) -> bool {
 
 fn kernel(args: &RunArgs) -> Result<Kernel, Stop> {
     let windows = args.window.iter().map(|spec| windows(args, spec)).collect::<Result<Vec<_>, _>>()?;
-    let mut config = Config::windows(windows)
-        .max_disorder(args.max_delay.delta())
-        .allowed_lateness(args.allowed_lateness.delta());
+    let config = Config::windows(windows).allowed_lateness(args.allowed_lateness.delta());
+    let mut config = match args.max_delay {
+        MaxDelay::Bound(bound) => config.max_disorder(bound.delta()),
+        MaxDelay::Learned { percentile, longest } => config
+            .learned_disorder(LearnedDisorder::percentile(MaxDelay::percent(percentile), longest.delta())),
+    };
     if let Some(timeout) = args.idle_timeout {
         config = config.idle_timeout(timeout.delta());
+    }
+    if let Some(quiet) = args.close_after_quiet {
+        config = config.close_after_quiet(quiet.delta());
     }
     if let Some(skew) = args.max_future_skew {
         let suspect = match args.suspect {
@@ -137,9 +170,13 @@ fn kernel(args: &RunArgs) -> Result<Kernel, Stop> {
 
 fn windows(args: &RunArgs, spec: &WindowSpec) -> Result<Windows, Stop> {
     let windows = spec.windows().map_err(|error| Stop::Usage(error.to_string()))?;
-    Ok(match spec.is_count() {
+    let windows = match spec.is_count() {
         true => windows,
         false => windows.trigger(Early::trigger(&args.early)).accumulation(args.accumulate.into()),
+    };
+    Ok(match args.fill {
+        Some(horizon) if spec.is_on_a_grid() => windows.fill(horizon.delta()),
+        _ => windows,
     })
 }
 
@@ -388,7 +425,7 @@ impl Run {
     }
 
     fn complete(mut self) -> Result<(), Stop> {
-        let summary = Summary::of(&self.kernel, &self.partitions);
+        let summary = Summary::of(&self.args, &self.kernel, &self.partitions);
         self.kernel.finish();
         self.drain()?;
         self.save(true)?;
@@ -400,7 +437,7 @@ impl Run {
     fn interrupted(mut self) -> Result<(), Stop> {
         self.save(false)?;
         self.outputs.flush()?;
-        let summary = Summary::of(&self.kernel, &self.partitions);
+        let summary = Summary::of(&self.args, &self.kernel, &self.partitions);
         self.tell(&summary);
         Err(Stop::Interrupted(match &self.saving {
             Some(_) => format!("interrupted and saved; go on with\n  {}", resume_command()),

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use floodmark::{PartitionState, Watermark};
+use chrono::TimeDelta;
+use floodmark::{PartitionState, PartitionStatus, Watermark};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::args::{MaxDelay, RunArgs, Span};
 use crate::input::Plan;
 use crate::partitions::Partitions;
 use crate::run::Kernel;
@@ -65,24 +67,43 @@ struct PartitionLine {
     name: String,
     watermark: Watermark,
     last_event: String,
-    state: &'static str,
+    /// How it stands, and how long it waits where it has learned that.
+    state: String,
 }
+
+fn state(state: PartitionState) -> Option<&'static str> {
+    match state {
+        PartitionState::Active => None,
+        PartitionState::CatchingUp => Some("catching up"),
+        PartitionState::Idle => Some("idle"),
+        _ => Some("no event yet"),
+    }
+}
+
+/// A bound that was learned. Longer ones are known to the eighth only: whole seconds will do.
+fn waits(bound: TimeDelta) -> String {
+    let micros = bound.num_microseconds().unwrap_or(i64::MAX).unsigned_abs();
+    let shown = if micros < SECOND { micros } else { micros.div_ceil(SECOND).saturating_mul(SECOND) };
+    format!("waits {}", Span::from_micros(shown))
+}
+
+const SECOND: u64 = 1_000_000;
 
 /// More partitions than this are not listed: those that are furthest behind are.
 const MOST_PARTITIONS: usize = 20;
 
 impl Summary {
-    pub(crate) fn of(kernel: &Kernel, partitions: &Partitions) -> Self {
-        let line = |status: floodmark::PartitionStatus| PartitionLine {
+    pub(crate) fn of(args: &RunArgs, kernel: &Kernel, partitions: &Partitions) -> Self {
+        let learns = matches!(args.max_delay, MaxDelay::Learned { .. });
+        let line = |status: PartitionStatus| PartitionLine {
             name: partitions.name(status.partition),
             watermark: status.watermark,
             last_event: status.last_event.map_or_else(|| String::from("none"), |time| time.to_string()),
-            state: match status.state {
-                PartitionState::Active => "",
-                PartitionState::CatchingUp => "catching up",
-                PartitionState::Idle => "idle",
-                _ => "no event yet",
-            },
+            state: [status.disorder.filter(|_| learns).map(waits), state(status.state).map(str::to_owned)]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(", "),
         };
         let mut lines: Vec<_> = kernel.partitions().map(line).collect();
         lines.sort_by(|a, b| (a.watermark, &a.name).cmp(&(b.watermark, &b.name)));

@@ -72,6 +72,11 @@ impl WindowSpec {
         matches!(self.kind, Kind::Count(_))
     }
 
+    /// Whether there are such windows also where there are no rows, so that they can be filled.
+    pub(crate) fn is_on_a_grid(&self) -> bool {
+        !matches!(self.kind, Kind::Session { .. } | Kind::Global | Kind::Count(_))
+    }
+
     /// Whether the other means the same windows, however they are written.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.kind == other.kind

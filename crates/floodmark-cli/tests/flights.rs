@@ -60,6 +60,39 @@ fn late(flights: &[Flight], max_delay: TimeDelta, lateness: TimeDelta) -> Vec<Op
     verdicts
 }
 
+/// The same where each airport learns the delay that it waits for: the least that so many of a thousand of its flights
+/// so far did not exceed, known to an eighth and rounded up. It trusts that from its thousandth flight on.
+fn late_as_learned(flights: &[Flight], per_mille: usize, longest: TimeDelta) -> Vec<Option<DateTime<Utc>>> {
+    struct Airport {
+        latest: DateTime<Utc>,
+        /// Microseconds, sorted.
+        delays: Vec<i64>,
+        watermark: DateTime<Utc>,
+    }
+    let unknown = |latest| Airport { latest, delays: Vec::new(), watermark: DateTime::<Utc>::MIN_UTC };
+    let mut airports: HashMap<&str, Airport> = HashMap::new();
+    let mut watermark = DateTime::<Utc>::MIN_UTC;
+    let mut verdicts = Vec::new();
+    for flight in flights {
+        verdicts.push((watermark >= hour(flight.departed) + TimeDelta::hours(1)).then_some(watermark));
+        let airport = airports.entry(&flight.origin).or_insert_with(|| unknown(flight.departed));
+        airport.latest = airport.latest.max(flight.departed);
+        let delay = (airport.latest - flight.departed).num_microseconds().unwrap();
+        airport.delays.insert(airport.delays.partition_point(|other| *other < delay), delay);
+        let learned = airport.delays[(airport.delays.len() * per_mille).div_ceil(1000) - 1];
+        // An eighth of the power of two below it.
+        let eighth = if learned < 16 { 1 } else { 1 << (learned.ilog2() - 3) };
+        let rounded_up = (learned / eighth + 1) * eighth - 1;
+        let bound = match airport.delays.len() {
+            ..1000 => longest,
+            _ => TimeDelta::microseconds(rounded_up).min(longest),
+        };
+        airport.watermark = airport.watermark.max(airport.latest - bound);
+        watermark = watermark.max(airports.values().map(|airport| airport.watermark).min().unwrap());
+    }
+    verdicts
+}
+
 fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -186,6 +219,29 @@ fn late_rows_are_given_back_as_they_were_with_the_reason() {
         assert!(found.contains(&iso(latest.unwrap() - TimeDelta::hours(4))), "{summary}");
     }
     assert!(summary.contains("held back by LGA"), "{summary}");
+}
+
+#[test]
+fn a_delay_that_is_learned_equals_sorting_the_delays_so_far() {
+    let flights = flights();
+    for (max_delay, per_mille, longest) in [("p99:12h", 990, 12), ("p80:5h", 800, 5)] {
+        let (fired, given_back, summary) = run(&["--max-delay", max_delay]);
+        let verdicts = late_as_learned(&flights, per_mille, TimeDelta::hours(longest));
+        let expected: Vec<_> = flights
+            .iter()
+            .zip(&verdicts)
+            .filter_map(|(flight, watermark)| Some((iso(flight.departed), iso((*watermark)?))))
+            .collect();
+        let text = |row: &Value, name: &str| row[name].as_str().unwrap().to_owned();
+        let late: Vec<_> =
+            given_back.iter().map(|row| (text(row, "departed_at"), text(row, "watermark"))).collect();
+        assert!(late.len() > 10 && late.len() < flights.len() / 4, "{} are late", late.len());
+        assert_eq!(late, expected, "{max_delay}");
+        let counted: u64 = fired.iter().map(|pane| pane["count"].as_u64().unwrap()).sum();
+        assert_eq!(counted as usize, flights.len() - late.len());
+        let waits = summary.lines().filter(|line| line.contains("  waits ")).count();
+        assert_eq!(waits, 3, "each airport says what it has learned: {summary}");
+    }
 }
 
 /// How far each flight is behind the latest before it, sorted.

@@ -359,6 +359,31 @@ fn a_partition_that_falls_silent_is_given_up_on_the_wall_clock() {
 }
 
 #[test]
+fn what_is_open_is_closed_when_no_row_comes_on_the_wall_clock() {
+    let job = ["run", "-", "--time", "t", "--window", "tumbling:1m", "--max-delay", "1h"];
+    let job = [&job[..], &["--close-after-quiet", "100ms"]].concat();
+    let mut command = floodmark(&job);
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let lines = Lines::of(child.stdout.take().unwrap());
+    stdin.write_all(b"t\n2013-01-01T00:00:00Z\n2013-01-01T00:00:30Z\n").unwrap();
+    let is = |line: String, start: &str, count: &str| {
+        assert!(line.contains(start) && line.contains(count), "{line}")
+    };
+    is(lines.next(), r#""window_start":"2013-01-01T00:00:00Z""#, r#""count":2,"#);
+    // The pipe stays open, and what comes for the minute that was closed is late.
+    stdin.write_all(b"2013-01-01T00:00:40Z\n2013-01-01T00:01:10Z\n").unwrap();
+    is(lines.next(), r#""window_start":"2013-01-01T00:01:00Z""#, r#""count":1,"#);
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert!(stderr(&output).contains("3 accepted, 0 partly late, 1 late"), "{}", stderr(&output));
+    let refused = floodmark(&[&job[..], &["--checkpoint", "x", "-o", "y"]].concat()).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).contains("--close-after-quiet"), "{}", stderr(&refused));
+}
+
+#[test]
 fn the_reader_of_standard_output_may_leave() {
     let input = january();
     let mut command = floodmark(&["run", input.to_str().unwrap()]);
@@ -380,6 +405,7 @@ fn wrong_usage_exits_2_and_touches_nothing() {
     for (extra, why) in [
         (&[][..], "--max-delay"),
         (&["--max-delay", "soon"], "soon"),
+        (&["--max-delay", "p99.9"], "'p99.9' for '--max-delay <DURATION|pN:LONGEST>': and how long at most?"),
         (&["--max-delay", "1h", "--output", path], "would be overwritten"),
         (&["--max-delay", "1h", "--late", "-"], "given twice"),
         (&["--max-delay", "1h", "--key", "count"], "two fields of the results would be called `count`"),
@@ -396,6 +422,14 @@ fn wrong_usage_exits_2_and_touches_nothing() {
         (&["--max-delay", "1h", "--early", "every:1h,every:2h"], "--early every:1h and every:2h do not go"),
         (&["--max-delay", "1h", "--accumulate", "retracting", "--output", "x.csv"], "write NDJSON"),
         (&["--max-delay", "1h", "--accumulate", "retracting", "--key", "retracts"], "called `retracts`"),
+        (
+            &["--max-delay", "1h", "--fill", "1h", "--early", "every:1h"],
+            "--fill and --early every:1h do not go",
+        ),
+        (
+            &["--max-delay", "1h", "--fill", "1h", "--accumulate", "discarding"],
+            "--accumulate accumulating only",
+        ),
         (&["--max-delay", "1h", "--resume"], "--checkpoint"),
     ] {
         let output = floodmark(&[&job[..], extra].concat()).output().unwrap();
@@ -406,6 +440,12 @@ fn wrong_usage_exits_2_and_touches_nothing() {
     let output = floodmark(&[&job[..], &["--early", "events:3"]].concat()).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("group by --window global"), "{}", stderr(&output));
+    let job = ["run", path, "--time", "departed_at", "--max-delay", "1h", "--fill", "1h"];
+    for window in ["session:30m", "global", "count:9"] {
+        let output = floodmark(&[&job[..], &["--window", window]].concat()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains("no session, global or count window"), "{}", stderr(&output));
+    }
     assert_eq!(fs::read(&input).unwrap(), before);
 }
 

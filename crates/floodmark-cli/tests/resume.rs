@@ -23,10 +23,12 @@ impl Place {
         self.0.path().join(name)
     }
 
-    /// The main job on `input`, saved every `every`.
+    /// The main job on `input`, saved every `every`. What `extra` says of the delay replaces what the job says.
     fn command(&self, input: &Path, every: &str, extra: &[&str]) -> Command {
+        let is_replaced = |option: &str| option == "--max-delay" && extra.contains(&option);
+        let job = MAIN_JOB.chunks(2).filter(|option| !is_replaced(option[0])).flatten();
         let mut command = floodmark(&["run"]);
-        command.arg(input).args(MAIN_JOB).args(["--checkpoint-every", every]);
+        command.arg(input).args(job).args(["--checkpoint-every", every]);
         command.arg("--output").arg(self.path("fired.csv")).arg("--late").arg(self.path("late.ndjson"));
         command.arg("--checkpoint").arg(self.path("saved")).args(extra);
         command
@@ -71,6 +73,17 @@ fn several_windows_with_sessions_and_early_and_replaced_results_are_resumed_to_t
     let input = dir.path().join("input.csv");
     fs::write(&input, january_rows(8000)).unwrap();
     killed_and_resumed(&input, &MANY_WINDOWS);
+}
+
+#[test]
+fn filled_windows_and_a_learned_delay_are_resumed_to_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let input = dir.path().join("input.csv");
+    fs::write(&input, january_rows(12_000)).unwrap();
+    let extra = ["--fill", "9h", "--max-delay", "p90:6h", "--window", "sliding:3h/1h"];
+    let [fired, late] = uninterrupted_with(&input, &extra);
+    assert!(fired.contains(",0,,,on_time,0\n") && late.lines().count() > 15, "some are filled, some late");
+    killed_and_resumed(&input, &extra);
 }
 
 fn killed_and_resumed(input: &Path, extra: &[&str]) {
@@ -258,10 +271,12 @@ fn a_checkpoint_is_only_used_when_asked_for_and_for_the_same_run() {
     refused(&place, &input, &with(&["--key", "dest"]), "--key was carrier, now it is carrier,dest");
     let why = "--window was tumbling:1h, now it is tumbling:1h,session:30m";
     refused(&place, &input, &with(&["--window", "session:30m"]), why);
+    refused(&place, &input, &with(&["--max-delay", "p99.90:6h"]), "--max-delay was 6h, now it is p99.9:6h");
     let why = "--early was (not given), now it is events:3";
     refused(&place, &input, &with(&["--early", "events:3"]), why);
     let why = "--accumulate was accumulating, now it is discarding";
     refused(&place, &input, &with(&["--accumulate", "discarding"]), why);
+    refused(&place, &input, &with(&["--fill", "90m"]), "--fill was (not given), now it is 1h30m");
     let other = dir.path().join("other.csv");
     fs::copy(&input, &other).unwrap();
     refused(&place, &other, &resume, "other.csv");

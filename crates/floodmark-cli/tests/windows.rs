@@ -344,6 +344,109 @@ fn taking_out_what_is_replaced_leaves_the_sessions_of_all_flights() {
     assert!(standing == expected, "{} stand, {} are right", standing.len(), expected.len());
 }
 
+/// Windows of `size` hours that start every `slide`, with a record of each carrier that has flights in them or in
+/// such a window that ended at most `horizon` hours before; none starts after the last departure.
+fn filled(flights: &[Flight], [size, slide, horizon]: [i64; 3]) -> Vec<Value> {
+    let hour = |flight: &Flight| flight.departed.timestamp().div_euclid(3600);
+    let mut windows: BTreeMap<i64, BTreeMap<&str, Vec<&Flight>>> = BTreeMap::new();
+    for flight in flights {
+        let latest = hour(flight).div_euclid(slide) * slide;
+        for start in (0..).map(|i| latest - i * slide).take_while(|start| start + size > hour(flight)) {
+            windows.entry(start).or_default().entry(&flight.carrier).or_default().push(flight);
+        }
+    }
+    let (first, last) = (*windows.keys().next().unwrap(), flights.iter().map(hour).max().unwrap());
+    let mut records = Vec::new();
+    for start in (0..).map(|i| first + i * slide).take_while(|start| *start <= last) {
+        let mut fired: BTreeMap<&str, Vec<&Flight>> = windows.get(&start).cloned().unwrap_or_default();
+        for (_, before) in windows.range(start - horizon..start) {
+            for carrier in before.keys() {
+                fired.entry(carrier).or_default();
+            }
+        }
+        let bounds = [start, start + size].map(|hour| DateTime::from_timestamp(hour * 3600, 0).unwrap());
+        for (carrier, group) in fired {
+            records.push(match &group[..] {
+                [] => json!({
+                    "window_start": iso(bounds[0]),
+                    "window_end": iso(bounds[1]),
+                    "carrier": carrier,
+                    "count": 0,
+                    "sum_dep_delay_min": null,
+                    "max_dep_delay_min": null,
+                    "timing": "on_time",
+                    "pane": 0,
+                }),
+                group => record(bounds[0], bounds[1], group),
+            });
+        }
+    }
+    records
+}
+
+#[test]
+fn filled_windows_equal_a_group_by_with_its_gaps_filled() {
+    let flights = flights();
+    let cases = [("tumbling:1h", [1, 1, 6]), ("sliding:3h/1h", [3, 1, 5]), ("tumbling:1h", [1, 1, 0])];
+    for (window, hours) in cases {
+        let horizon = format!("{}h", hours[2]);
+        let fired = run(&[&LONG_DELAY[..], &["--window", window, "--fill", &horizon]].concat());
+        let expected = filled(&flights, hours);
+        let empty = expected.iter().filter(|record| record["count"] == 0).count();
+        assert_eq!(empty > 1000, hours[2] > 0, "{empty} are filled");
+        assert_eq!(fired.len(), expected.len(), "{window} filled for {horizon}");
+        for (fired, expected) in fired.iter().zip(&expected) {
+            assert_eq!(fired, expected, "{window} filled for {horizon}");
+        }
+    }
+}
+
+#[test]
+fn of_several_windows_those_are_filled_that_can_be() {
+    const WINDOWS: [(&str, bool); 6] = [
+        ("session:30m", false),
+        ("tumbling:1h", true),
+        ("global", false),
+        ("cumulative:6h/1d-5h", true),
+        ("count:100", false),
+        ("calendar:1d@America/New_York", true),
+    ];
+    let fill = ["--fill", "3d"];
+    let all: Vec<&str> = WINDOWS.iter().flat_map(|(window, _)| ["--window", window]).collect();
+    let together = run_text(&[&LONG_DELAY[..], &fill, &all].concat());
+    for (window, can_be) in WINDOWS {
+        let name = format!("{{\"window\":\"{window}\",");
+        let of_it = together.lines().filter_map(|line| Some(format!("{{{}\n", line.strip_prefix(&name)?)));
+        let fill = if can_be { &fill[..] } else { &[] };
+        let alone = run_text(&[&LONG_DELAY[..], fill, &["--window", window]].concat());
+        assert!(of_it.collect::<String>() == alone, "{window}");
+        assert_eq!(alone.contains("\"count\":0,"), can_be, "{window}");
+    }
+}
+
+#[test]
+fn a_filled_window_holds_nothing_and_takes_late_rows() {
+    let rows = "t,key,v\n\
+                2013-01-01T00:10:00Z,a,1\n\
+                2013-01-01T02:00:00Z,b,\n\
+                2013-01-01T01:30:00Z,a,2\n";
+    let job =
+        ["run", "-", "--time", "t", "--key", "key", "--max-delay", "0s", "-q", "--window", "tumbling:1h"];
+    let aggregates = ["--aggregate", "count,sum:v,mean:v,top2:v,last:v,collect:v"];
+    let settings = ["--fill", "1d", "--allowed-lateness", "1h", "--output-format", "csv"];
+    let fired = stdout(&feed(&[&job[..], &aggregates, &settings].concat(), rows.as_bytes()));
+    // b's own hour has a row without a value, which says as much as no row at all, but for the count.
+    let expected = [
+        "window_start,window_end,key,count,sum_v,mean_v,top2_v,last_v,collect_v,timing,pane",
+        "2013-01-01T00:00:00Z,2013-01-01T01:00:00Z,a,1,1,1.0,[1],1,[1],on_time,0",
+        "2013-01-01T01:00:00Z,2013-01-01T02:00:00Z,a,0,,,,,,on_time,0",
+        "2013-01-01T01:00:00Z,2013-01-01T02:00:00Z,a,1,2,2.0,[2],2,[2],late,1",
+        "2013-01-01T02:00:00Z,2013-01-01T03:00:00Z,a,0,,,,,,on_time,0",
+        "2013-01-01T02:00:00Z,2013-01-01T03:00:00Z,b,1,,,,,,on_time,0",
+    ];
+    assert_eq!(fired.lines().collect::<Vec<_>>(), expected);
+}
+
 #[test]
 fn early_results_by_the_clock_come_while_the_input_is_silent() {
     let job = ["run", "-", "--time", "t", "--window", "tumbling:1h", "--max-delay", "0s", "-q"];
