@@ -9,7 +9,7 @@ use criterion::{
     BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
 };
 use std::hint::black_box;
-use streams::{SECOND, Shape, Stream, by_hand, by_kernel};
+use streams::{SECOND, Shape, Stream, by_hand, by_kernel, many_by_hand, many_by_kernel};
 
 const TUMBLING: (i64, i64) = (10 * SECOND, 10 * SECOND);
 const SLIDING: (i64, i64) = (60 * SECOND, SECOND);
@@ -62,5 +62,20 @@ fn insert(criterion: &mut Criterion) {
     compare(criterion, "tumbling 10 s, 64 partitions", shape, TUMBLING, 4_000_000);
 }
 
-criterion_group!(benches, insert);
+/// How the number of windows over one stream tells.
+fn windows(criterion: &mut Criterion) {
+    let stream = Stream::generate(Shape { events: 4_000_000, keys: 1_000, rate: 100_000, partitions: 1 });
+    let start = Stream::generate(Shape { events: 400_000, keys: 1_000, rate: 100_000, partitions: 1 });
+    let mut group = criterion.benchmark_group("tumbling windows of 1 s to n s, 1 k keys");
+    group.sample_size(10);
+    for n in [1, 8, 80] {
+        assert_eq!(many_by_kernel(&start, n), many_by_hand(&start, n), "{n} windows");
+        bench(&mut group, &format!("kernel, {n} windows"), &stream, |stream| many_by_kernel(stream, n));
+        bench(&mut group, &format!("by hand, {n} windows"), &start, |stream| many_by_hand(stream, n));
+        println!("{n} windows: {:x?}", many_by_kernel(&stream, n));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, insert, windows);
 criterion_main!(benches);

@@ -8,7 +8,7 @@
 #![allow(dead_code, unreachable_pub, reason = "shared by benchmarks, each of which uses the part it needs")]
 
 use chrono::TimeDelta;
-use floodmark::{Aggregate, Config, Count, Pane, Partition, Sum, Timestamp, Watermark, Windowing};
+use floodmark::{Aggregate, Config, Count, Pane, Partition, Sum, Timestamp, Watermark, Windowing, Windows};
 use hashbrown::HashMap;
 
 /// Microseconds in a second.
@@ -89,6 +89,18 @@ impl Checksum {
     }
 }
 
+impl std::ops::Add for Checksum {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            panes: self.panes + other.panes,
+            sum: self.sum.wrapping_add(other.sum),
+            hash: self.hash.wrapping_add(other.hash),
+        }
+    }
+}
+
 /// The loop by hand: one map from (key, window) to an accumulator, every overlapping window updated, and
 /// scanned when the watermark passes a slide.
 pub fn by_hand(stream: &Stream, size: i64, slide: i64) -> Checksum {
@@ -148,6 +160,22 @@ pub fn fresh<A: Aggregate<i64>>((size, slide): (i64, i64), aggregate: A) -> Wind
         .max_disorder(micros(DISORDER))
         .build(aggregate)
         .expect("the shapes of the benchmarks are valid")
+}
+
+/// Tumbling windows of one second, two, and so on up to `windows`, over one stream: a kernel has them all at once.
+pub fn many_by_kernel(stream: &Stream, windows: i64) -> Checksum {
+    let micros = TimeDelta::microseconds;
+    let sizes = (1..=windows).map(|size| Windows::tumbling(micros(size * SECOND)));
+    let config = Config::windows(sizes).max_disorder(micros(DISORDER));
+    let mut kernel = config.build(count_and_sum()).expect("the shapes of the benchmarks are valid");
+    let partition = kernel.add_partition();
+    drive(kernel, &[partition], stream)
+}
+
+/// The same by hand: a loop for each.
+pub fn many_by_hand(stream: &Stream, windows: i64) -> Checksum {
+    let sizes = (1..=windows).map(|size| size * SECOND);
+    sizes.map(|size| by_hand(stream, size, size)).fold(Checksum::default(), |all, one| all + one)
 }
 
 /// A kernel for a stream, and its partitions.
