@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use common::{floodmark, january, stderr, stdout};
+use common::{clock_changes, floodmark, january, stderr, stdout};
 use serde_json::{Value, json};
 
 struct Flight {
@@ -315,4 +315,33 @@ fn disorder_is_told_in_tables() {
         "{text}"
     );
     assert!(text.contains("choose the shortest"), "{text}");
+}
+
+/// By New York's clocks 10 March 2013 lasted 23 hours and 3 November 25.
+#[test]
+fn days_on_which_the_clocks_change_have_23_and_25_hours() {
+    let input = clock_changes();
+    let args =
+        ["run", input.to_str().unwrap(), "--time", "departed_at", "--key", "origin", "--max-delay", "24h"];
+    let window = ["--window", "calendar:1d@America/New_York"];
+    let fired = lines(&stdout(&floodmark(&[&args[..], &window].concat()).output().unwrap()));
+    let text = fs::read_to_string(&input).unwrap();
+    for (start, end, hours) in [
+        ("2013-03-10T05:00:00Z", "2013-03-11T04:00:00Z", 23),
+        ("2013-11-03T04:00:00Z", "2013-11-04T05:00:00Z", 25),
+    ] {
+        let (from, until): (DateTime<Utc>, DateTime<Utc>) = (start.parse().unwrap(), end.parse().unwrap());
+        assert_eq!((until - from).num_hours(), hours);
+        let mut expected: BTreeMap<&str, u64> = BTreeMap::new();
+        for row in text.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>()) {
+            let departed: DateTime<Utc> = row[1].parse().unwrap();
+            *expected.entry(row[2]).or_default() += u64::from(from <= departed && departed < until);
+        }
+        let day = fired.iter().filter(|row| row["window_start"] == start);
+        let counts: BTreeMap<&str, u64> = day
+            .inspect(|row| assert_eq!(row["window_end"], end))
+            .map(|row| (row["origin"].as_str().unwrap(), row["count"].as_u64().unwrap()))
+            .collect();
+        assert_eq!((counts.len(), counts), (3, expected));
+    }
 }

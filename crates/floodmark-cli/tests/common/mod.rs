@@ -15,6 +15,11 @@ pub(crate) fn january() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/flights-2013-01.csv")
 }
 
+/// The flights of six days of that year, in the same order: those around 10 March and 3 November.
+pub(crate) fn clock_changes() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/flights-2013-dst.csv")
+}
+
 /// The header and the first rows of the month.
 pub(crate) fn january_rows(count: usize) -> String {
     fs::read_to_string(january()).unwrap().split_inclusive('\n').take(count + 1).collect()
