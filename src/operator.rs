@@ -566,20 +566,20 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         if self.keyed.is_empty() {
             return self.take_into_slice(slice, hash, u32::MAX, event.key, event.time, &event.value);
         }
-        let is_late = event.time.as_micros() < self.sealed;
+        if event.time.as_micros() >= self.sealed {
+            // It causes no panes of slices, so nothing needs to come before or after those of others.
+            self.take_into_slice(slice, hash, u32::MAX, event.key.clone(), event.time, &event.value);
+            return self.take_keyed(all, hash, gap, &event);
+        }
         for place in 0..=all.end {
-            // First what definitions of slices before this one have to say, if it is a late event.
-            let until = self.keyed.get(place).map_or(u32::MAX, |(number, _)| *number);
-            match place {
-                0 => {
-                    let key = event.key.clone();
-                    self.take_into_slice(slice, hash, until, key, event.time, &event.value);
-                }
-                _ if is_late => {
-                    let (at, key) = (self.progress.settled(), event.key.clone());
-                    self.queue.push(Queued { at, key, what: What::Until(until) }, 0);
-                }
-                _ => {}
+            // First what definitions of slices before this one have to say.
+            let (until, key) =
+                (self.keyed.get(place).map_or(u32::MAX, |(number, _)| *number), event.key.clone());
+            if place == 0 {
+                self.take_into_slice(slice, hash, until, key, event.time, &event.value);
+            } else {
+                let at = self.progress.settled();
+                self.queue.push(Queued { at, key, what: What::Until(until) }, 0);
             }
             self.take_keyed(place..(place + 1).min(all.end), hash, gap, &event);
         }

@@ -120,7 +120,7 @@ impl Rules {
         self.idle_timeout.is_some() || self.close_after_quiet.is_some()
     }
 
-    fn learning_or_bound(&self, lane: &Lane) -> Option<i64> {
+    fn bound_of(&self, lane: &Lane) -> Option<i64> {
         match (&lane.learned, &self.learning) {
             (Some(learned), Some(rules)) => Some(learned.delays.bound(rules)),
             _ => lane.bound,
@@ -722,7 +722,7 @@ impl Progress {
             state,
             last_event: lane.seen.then(|| Timestamp::from_micros(lane.max_time)),
             quiet_since: lane.quiet_since.map(Timestamp::from_micros),
-            disorder: self.rules.learning_or_bound(lane).map(TimeDelta::microseconds),
+            disorder: self.rules.bound_of(lane).map(TimeDelta::microseconds),
         }
     }
 
