@@ -6,7 +6,6 @@ use core::fmt;
 
 use chrono::TimeDelta;
 
-use crate::output::Event;
 use crate::time::Timestamp;
 use crate::watermark::Partition;
 
@@ -159,24 +158,50 @@ impl fmt::Display for UnknownPartition {
 
 impl core::error::Error for UnknownPartition {}
 
-/// An event that cannot be taken, given back whole, and why. Nothing but the counters has changed.
-pub struct Rejected<K, V> {
-    /// The event as it was offered.
-    pub event: Event<K, V>,
+/// Columns of a batch that are not of one length. Nothing of the batch has been taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnequalColumns {
+    pub(crate) times: usize,
+    pub(crate) keys: usize,
+    pub(crate) values: usize,
+    /// Where each event has its own.
+    pub(crate) partitions: Option<usize>,
+}
+
+impl fmt::Display for UnequalColumns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { times, keys, values, partitions } = self;
+        write!(
+            f,
+            "the columns of a batch must be of one length; given {times} times, {keys} keys, {values} values"
+        )?;
+        partitions.map_or(Ok(()), |partitions| write!(f, ", {partitions} partitions"))
+    }
+}
+
+impl core::error::Error for UnequalColumns {}
+
+/// An event that cannot be taken, given back, and why. Nothing but the counters has changed.
+///
+/// (`E` is how it is given back, as in [`Admission`](crate::Admission).)
+#[derive(Clone, PartialEq, Eq)]
+pub struct Rejected<E> {
+    /// The event.
+    pub event: E,
     reason: Reason,
 }
 
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Reason {
     UnknownPartition(UnknownPartition),
-    OutOfRange { first: Timestamp, beyond: Timestamp },
+    OutOfRange { time: Timestamp, first: Timestamp, beyond: Timestamp },
     Gap { given: TimeDelta },
-    FutureSkew { horizon: Timestamp },
+    FutureSkew { time: Timestamp, horizon: Timestamp },
     OverBudget { used: usize, growth: usize, budget: usize },
 }
 
-impl<K, V> Rejected<K, V> {
-    pub(crate) fn new(event: Event<K, V>, reason: Reason) -> Self {
+impl<E> Rejected<E> {
+    pub(crate) fn new(event: E, reason: Reason) -> Self {
         Self { event, reason }
     }
 
@@ -206,12 +231,11 @@ impl<K, V> Rejected<K, V> {
     }
 }
 
-impl<K, V> fmt::Display for Rejected<K, V> {
+impl<E> fmt::Display for Rejected<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = self.event.time;
         match &self.reason {
             Reason::UnknownPartition(unknown) => write!(f, "{unknown}"),
-            Reason::OutOfRange { first, beyond } => write!(
+            Reason::OutOfRange { time, first, beyond } => write!(
                 f,
                 "event time {time} is out of range: its windows must fit 64 bits of microseconds, which they do \
                  from {first} up to {beyond}"
@@ -222,7 +246,7 @@ impl<K, V> fmt::Display for Rejected<K, V> {
                     "the gap of a session must be a positive number of whole microseconds; given {given}"
                 )
             }
-            Reason::FutureSkew { horizon } => {
+            Reason::FutureSkew { time, horizon } => {
                 write!(f, "event time {time} is suspect: the allowed skew into the future ends at {horizon}")
             }
             Reason::OverBudget { used, growth, budget } => write!(
@@ -234,13 +258,13 @@ impl<K, V> fmt::Display for Rejected<K, V> {
     }
 }
 
-impl<K, V> fmt::Debug for Rejected<K, V> {
+impl<E> fmt::Debug for Rejected<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Rejected({self})")
     }
 }
 
-impl<K, V> core::error::Error for Rejected<K, V> {}
+impl<E> core::error::Error for Rejected<E> {}
 
 /// A snapshot that cannot be restored.
 #[derive(Clone, PartialEq, Eq)]

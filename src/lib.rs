@@ -94,6 +94,9 @@ pub use aggregate::{
     Variance, laws,
 };
 
+mod key;
+pub use key::ToKey;
+
 mod slice;
 
 mod keyed;
@@ -108,6 +111,9 @@ pub use output::{Admission, Event, Late, LateReason, Missed, Pane, Retracted, Ti
 mod operator;
 pub use operator::Windowing;
 
+mod batch;
+pub use batch::{Batch, Exception, Partitions, Times};
+
 mod drain;
 
 mod snapshot;
@@ -121,7 +127,7 @@ mod stats;
 pub use stats::Counters;
 
 mod error;
-pub use error::{ConfigError, Rejected, RestoreError, UnknownPartition};
+pub use error::{ConfigError, Rejected, RestoreError, UnequalColumns, UnknownPartition};
 
 pub mod guide;
 

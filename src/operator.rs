@@ -9,9 +9,11 @@ use core::ops::Range;
 use chrono::TimeDelta;
 
 use crate::aggregate::{Aggregate, Invertible};
+use crate::batch::Exception;
 use crate::config::{Settings, Suspect};
 use crate::error::{Reason, Rejected, UnknownPartition};
 use crate::fire::{Firing, Order, Sliced};
+use crate::key::ToKey;
 use crate::keyed::{Emission, Findings, Keyed, Offer};
 use crate::lattice::Lattice;
 use crate::output::{Admission, Event, Late, LateReason, Missed, Retracted};
@@ -21,6 +23,25 @@ use crate::stats::Counters;
 use crate::time::{Timestamp, Watermark, whole_micros};
 use crate::watermark::{Partition, PartitionState, PartitionStatus, Progress};
 use crate::windows::{Assigner, Definition};
+
+/// What a push answers.
+type Answer<E> = Result<Admission<E>, Rejected<E>>;
+
+/// An event on its way in, its key perhaps only borrowed.
+pub(crate) struct Offered<'a, Q, V> {
+    pub(crate) partition: Partition,
+    pub(crate) time: Timestamp,
+    pub(crate) key: &'a Q,
+    pub(crate) value: &'a V,
+}
+
+impl<Q, V> Clone for Offered<'_, Q, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<Q, V> Copy for Offered<'_, Q, V> {}
 
 /// How a session's gap follows from an event.
 type GapOf<V> = Box<dyn Fn(&V) -> Option<TimeDelta> + Send + Sync>;
@@ -37,6 +58,8 @@ type GapOf<V> = Box<dyn Fn(&V) -> Option<TimeDelta> + Send + Sync>;
 pub struct Windowing<K, V, A: Aggregate<V>> {
     /// Of the slices before this some may belong to a window that is due.
     sealed: i64,
+    /// Whatever is before this is late for all windows.
+    late_before: i64,
     pub(crate) store: Store<K, A::Acc>,
     pub(crate) progress: Progress,
     pub(crate) algebra: Algebra<V, A>,
@@ -58,6 +81,8 @@ pub struct Windowing<K, V, A: Aggregate<V>> {
     /// How many events had been taken when what was open was closed last, after quiet.
     closed_at: Option<u64>,
     peak_bytes: usize,
+    /// What became of events of the last batch that were not just accepted.
+    pub(crate) exceptions: Vec<Exception>,
 }
 
 impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
@@ -73,6 +98,7 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
         let (firing, keyed) = (Firing::new(sliced.collect()), keyed.collect());
         Self {
             sealed: i64::MIN,
+            late_before: i64::MIN,
             store: Store::new(lattice),
             progress: Progress::new(settings.rules),
             algebra: Algebra::new(aggregate, Hashing::new(settings.seed)),
@@ -88,6 +114,7 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
             gap_by: None,
             closed_at: None,
             peak_bytes: 0,
+            exceptions: Vec::new(),
         }
     }
 
@@ -302,10 +329,19 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
             false => firing.next_change(watermark),
         });
         if boundary != self.progress.boundary() || watermark == i64::MAX {
-            self.sealed = self.store.lattice().sealed_at(watermark);
+            self.seal(watermark);
             self.busy = true;
         }
         self.open_store();
+    }
+
+    fn seal(&mut self, watermark: i64) {
+        self.sealed = self.store.lattice().sealed_at(watermark);
+        self.late_before = match self.keyed.is_empty() {
+            true => self.firing.late_before(watermark),
+            // Windows of each key's own may take anything.
+            false => i64::MIN,
+        };
     }
 
     pub(crate) fn open_store(&mut self) {
@@ -319,7 +355,7 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
 
     /// After everything has been read: what follows from it.
     pub(crate) fn resume_from_snapshot(&mut self) {
-        self.sealed = self.store.lattice().sealed_at(self.progress.settled());
+        self.seal(self.progress.settled());
         self.busy = true;
         self.store.close();
         self.note_peak();
@@ -344,13 +380,14 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     /// time (T2), it is suspect and those are rejected (W7), or the state is at its budget (E2). The event is
     /// in the error, and nothing but the counters has changed.
     #[inline]
+    #[expect(clippy::type_complexity, reason = "a reader should see what comes back")]
     pub fn push(
         &mut self,
         partition: Partition,
         time: impl Into<Timestamp>,
         key: K,
         value: V,
-    ) -> Result<Admission<K, V>, Rejected<K, V>> {
+    ) -> Result<Admission<Event<K, V>>, Rejected<Event<K, V>>> {
         let time = time.into();
         let micros = time.as_micros();
         if let Some(table) = self.store.open_at(micros) {
@@ -374,7 +411,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
 
     /// The same for a key that its slice does not have yet.
     #[inline(never)]
-    fn push_new(&mut self, event: Event<K, V>, hash: u64) -> Result<Admission<K, V>, Rejected<K, V>> {
+    fn push_new(&mut self, event: Event<K, V>, hash: u64) -> Answer<Event<K, V>> {
         let micros = event.time.as_micros();
         if let Some(table) = self.store.open_at(micros)
             && !table.is_full()
@@ -392,38 +429,50 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         self.push_slow(event)
     }
 
+    #[inline(never)]
+    fn push_slow(&mut self, event: Event<K, V>) -> Answer<Event<K, V>> {
+        let Event { partition, time, ref key, ref value } = event;
+        match self.admit(Offered { partition, time, key, value }) {
+            Ok(admission) => Ok(admission.map(|()| event)),
+            Err(reason) => Err(Rejected::new(event, reason)),
+        }
+    }
+
     #[cold]
-    fn note_heap(&mut self, time: i64, before: usize, after: usize) {
+    pub(crate) fn note_heap(&mut self, time: i64, before: usize, after: usize) {
         self.store.add_heap(self.store.lattice().slice_of(time), before, after);
         self.open_store();
     }
 
     /// The long way: the same decisions in full, in the order that `push` documents.
-    #[inline(never)]
-    fn push_slow(&mut self, event: Event<K, V>) -> Result<Admission<K, V>, Rejected<K, V>> {
+    /// The long way: the same decisions in full, in the order that `push` documents.
+    pub(crate) fn admit<Q: ToKey<K>>(&mut self, event: Offered<'_, Q, V>) -> Result<Admission<()>, Reason> {
         let time = event.time.as_micros();
-        let (lane, suspect, gap) = match self.vet(&event) {
-            Ok(vetted) => vetted,
-            Err(reason) => return Err(self.reject(event, reason)),
-        };
+        if time < self.late_before
+            && let Some(late) = self.admit_late(event)
+        {
+            return Ok(Admission::Late(late));
+        }
+        let (lane, suspect, gap) = self.vet(event).inspect_err(|_| self.counters.rejected += 1)?;
         self.settle();
-        let hash = self.algebra.hashing.hash(&event.key);
-        let (findings, slice) = self.judge(&event, hash, gap);
+        let hash = self.algebra.hashing.hash(event.key);
+        let (findings, slice) = self.judge(event, hash, gap);
         let admission = match findings {
             Findings { is_open: false, missed: None } => {
                 self.counters.unassigned += 1;
-                Admission::Unassigned(event)
+                Admission::Unassigned(())
             }
             Findings { is_open: false, missed: Some(missed) } => {
                 self.counters.late += 1;
-                Admission::Late(self.late(event, missed))
+                Admission::Late(self.late(event, self.progress.settled(), missed))
             }
             Findings { missed, .. } => {
-                if let Some(reason) = self.over_budget(slice, hash, &event) {
-                    return Err(self.reject(event, reason));
+                if let Some(reason) = self.over_budget(slice, hash, event) {
+                    self.counters.rejected += 1;
+                    return Err(reason);
                 }
                 self.take(slice, hash, gap, event);
-                self.admit(missed)
+                self.count_taken(missed)
             }
         };
         if !suspect {
@@ -437,8 +486,26 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         Ok(admission)
     }
 
+    /// The short way for an event that is late for all windows, if nothing else follows from it.
+    fn admit_late<Q: ToKey<K>>(&mut self, event: Offered<'_, Q, V>) -> Option<Late<()>> {
+        let time = event.time.as_micros();
+        let in_range = time >= self.settings.admits.0;
+        if !in_range || self.progress.is_unsettled() || !self.progress.passes(event.partition, time) {
+            return None;
+        }
+        let watermark = self.progress.present();
+        let mut findings = Findings::default();
+        for sliced in &self.firing.sliced {
+            findings.note(sliced.lateness.judge(&sliced.assigner, time, watermark));
+        }
+        let late = self.late(event, watermark, findings.missed?);
+        self.progress.note(event.partition, time);
+        self.counters.late += 1;
+        Some(late)
+    }
+
     /// The partition's slot, whether the event is suspect and its own gap, or why it cannot be taken.
-    fn vet(&mut self, event: &Event<K, V>) -> Result<(u32, bool, Option<i64>), Reason> {
+    fn vet<Q>(&mut self, event: Offered<'_, Q, V>) -> Result<(u32, bool, Option<i64>), Reason> {
         let (time, partition) = (event.time.as_micros(), event.partition);
         let unknown = Reason::UnknownPartition(UnknownPartition { partition });
         let lane = self.progress.find(partition).ok_or(unknown)?;
@@ -448,7 +515,10 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
                 self.counters.suspect += 1;
                 match suspect {
                     Suspect::Admit => Ok((lane, true, gap)),
-                    Suspect::Reject => Err(Reason::FutureSkew { horizon: Timestamp::from_micros(horizon) }),
+                    Suspect::Reject => {
+                        let horizon = Timestamp::from_micros(horizon);
+                        Err(Reason::FutureSkew { time: event.time, horizon })
+                    }
                 }
             }
             _ => Ok((lane, false, gap)),
@@ -457,8 +527,8 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
 
     /// Whether an event's windows fit the range of time (T2), and its gap makes sense; the gap, where events
     /// choose one. It is asked for once: what an event is judged by is what it is taken by.
-    fn check_range(&self, event: &Event<K, V>) -> Result<Option<i64>, Reason> {
-        let given = self.gap_by.as_ref().and_then(|gap_by| gap_by(&event.value));
+    fn check_range<Q>(&self, event: Offered<'_, Q, V>) -> Result<Option<i64>, Reason> {
+        let given = self.gap_by.as_ref().and_then(|gap_by| gap_by(event.value));
         let gap = given.map(|given| whole_micros(given).unwrap_or(0));
         let (first, beyond) = match gap {
             Some(gap) => self.settings.admits_with(Some(gap.max(1))),
@@ -467,7 +537,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let time = event.time.as_micros();
         if time < first || time >= beyond {
             let (first, beyond) = (Timestamp::from_micros(first), Timestamp::from_micros(beyond));
-            return Err(Reason::OutOfRange { first, beyond });
+            return Err(Reason::OutOfRange { time: event.time, first, beyond });
         }
         match (given, gap) {
             (Some(given), Some(..=0)) => Err(Reason::Gap { given }),
@@ -475,12 +545,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         }
     }
 
-    fn reject(&mut self, event: Event<K, V>, reason: Reason) -> Rejected<K, V> {
-        self.counters.rejected += 1;
-        Rejected::new(event, reason)
-    }
-
-    fn admit(&mut self, missed: Option<Missed>) -> Admission<K, V> {
+    fn count_taken(&mut self, missed: Option<Missed>) -> Admission<()> {
         match missed {
             None => {
                 self.counters.accepted += 1;
@@ -493,8 +558,8 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         }
     }
 
-    fn late(&self, event: Event<K, V>, missed: Missed) -> Late<K, V> {
-        let watermark = Watermark::from_micros(self.progress.settled());
+    fn late<Q>(&self, event: Offered<'_, Q, V>, watermark: i64, missed: Missed) -> Late<()> {
+        let watermark = Watermark::from_micros(watermark);
         let behind = watermark.as_micros().saturating_sub(event.time.as_micros());
         let own = self.progress.get(event.partition).map_or(Watermark::MIN, |status| status.watermark);
         let reason = match own.timestamp() > event.time {
@@ -503,11 +568,16 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
                 LateReason::PartitionBehind { partition_watermark: own, held_by: self.progress.held_by() }
             }
         };
-        Late { event, watermark, late_by: TimeDelta::microseconds(behind), reason, missed }
+        Late { event: (), watermark, late_by: TimeDelta::microseconds(behind), reason, missed }
     }
 
     /// What an event finds over all definitions, and its slice if it goes into one.
-    fn judge(&self, event: &Event<K, V>, hash: u64, gap: Option<i64>) -> (Findings, Option<i64>) {
+    fn judge<Q: ToKey<K>>(
+        &self,
+        event: Offered<'_, Q, V>,
+        hash: u64,
+        gap: Option<i64>,
+    ) -> (Findings, Option<i64>) {
         let mut findings = Findings::default();
         let mut into = None;
         let watermark = self.progress.settled();
@@ -518,17 +588,17 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
                 into = Some(self.store.lattice().slice_of(time));
             }
         }
-        let offer = self.offer(event, hash, gap);
+        let offer = self.offer_of(event, hash, gap);
         self.keyed.iter().for_each(|(_, keyed)| keyed.judge(&offer, &mut findings));
         (findings, into)
     }
 
-    fn offer<'a>(&self, event: &'a Event<K, V>, hash: u64, gap: Option<i64>) -> Offer<'a, K, V> {
+    fn offer_of<'a, Q>(&self, event: Offered<'a, Q, V>, hash: u64, gap: Option<i64>) -> Offer<'a, Q, V> {
         Offer {
-            key: &event.key,
+            key: event.key,
             hash,
             time: event.time.as_micros(),
-            value: &event.value,
+            value: event.value,
             gap,
             watermark: self.progress.settled(),
             now: self.progress.now(),
@@ -536,13 +606,18 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     }
 
     /// Why the event would take the state over its budget, if it would.
-    fn over_budget(&self, slice: Option<i64>, hash: u64, event: &Event<K, V>) -> Option<Reason> {
+    fn over_budget<Q: ToKey<K>>(
+        &self,
+        slice: Option<i64>,
+        hash: u64,
+        event: Offered<'_, Q, V>,
+    ) -> Option<Reason> {
         let budget = self.settings.state_budget;
         if budget == usize::MAX {
             return None;
         }
         let sliced = slice.map_or(0, |slice| {
-            let known = self.store.get(slice).is_some_and(|table| table.get(hash, &event.key).is_some());
+            let known = self.store.get(slice).is_some_and(|table| table.get(hash, event.key).is_some());
             match event.time.as_micros() < self.sealed {
                 true => self.queue.growth(1),
                 false if known => 0,
@@ -560,36 +635,47 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     }
 
     /// Takes an event that some window accepts, into the definitions' windows one after the other.
-    fn take(&mut self, slice: Option<i64>, hash: u64, gap: Option<i64>, event: Event<K, V>) {
+    fn take<Q: ToKey<K>>(
+        &mut self,
+        slice: Option<i64>,
+        hash: u64,
+        gap: Option<i64>,
+        event: Offered<'_, Q, V>,
+    ) {
         let all = 0..self.keyed.len();
-        let Some(slice) = slice else { return self.take_keyed(all, hash, gap, &event) };
+        let Some(slice) = slice else { return self.take_keyed(all, hash, gap, event) };
         if self.keyed.is_empty() {
-            return self.take_into_slice(slice, hash, u32::MAX, event.key, event.time, &event.value);
+            return self.take_into_slice(slice, hash, u32::MAX, event);
         }
         if event.time.as_micros() >= self.sealed {
             // It causes no panes of slices, so nothing needs to come before or after those of others.
-            self.take_into_slice(slice, hash, u32::MAX, event.key.clone(), event.time, &event.value);
-            return self.take_keyed(all, hash, gap, &event);
+            self.take_into_slice(slice, hash, u32::MAX, event);
+            return self.take_keyed(all, hash, gap, event);
         }
         for place in 0..=all.end {
             // First what definitions of slices before this one have to say.
-            let (until, key) =
-                (self.keyed.get(place).map_or(u32::MAX, |(number, _)| *number), event.key.clone());
+            let until = self.keyed.get(place).map_or(u32::MAX, |(number, _)| *number);
             if place == 0 {
-                self.take_into_slice(slice, hash, until, key, event.time, &event.value);
+                self.take_into_slice(slice, hash, until, event);
             } else {
-                let at = self.progress.settled();
+                let (at, key) = (self.progress.settled(), event.key.to_key());
                 self.queue.push(Queued { at, key, what: What::Until(until) }, 0);
             }
-            self.take_keyed(place..(place + 1).min(all.end), hash, gap, &event);
+            self.take_keyed(place..(place + 1).min(all.end), hash, gap, event);
         }
     }
 
-    fn take_keyed(&mut self, which: Range<usize>, hash: u64, gap: Option<i64>, event: &Event<K, V>) {
+    fn take_keyed<Q: ToKey<K>>(
+        &mut self,
+        which: Range<usize>,
+        hash: u64,
+        gap: Option<i64>,
+        event: Offered<'_, Q, V>,
+    ) {
         if which.is_empty() {
             return;
         }
-        let offer = self.offer(event, hash, gap);
+        let offer = self.offer_of(event, hash, gap);
         let algebra = &self.algebra;
         let (queue, at) = (&mut self.queue, offer.watermark);
         for (number, keyed) in &mut self.keyed[which] {
@@ -602,15 +688,22 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         self.note_peak();
     }
 
-    fn take_into_slice(&mut self, slice: i64, hash: u64, until: u32, key: K, time: Timestamp, value: &V) {
+    pub(crate) fn take_into_slice<Q: ToKey<K>>(
+        &mut self,
+        slice: i64,
+        hash: u64,
+        until: u32,
+        event: Offered<'_, Q, V>,
+    ) {
+        let Offered { time, key, value, .. } = event;
         if time.as_micros() < self.sealed {
             // A window that has this slice is due: the event waits until the drain has come by.
             let partial = self.algebra.aggregate.lift(time, value);
             let heap = self.algebra.aggregate.heap_bytes(&partial);
-            let at = self.progress.settled();
+            let (at, key) = (self.progress.settled(), key.to_key());
             self.queue.push(Queued { at, key, what: What::Event { slice, partial, until } }, heap);
             self.busy = true;
-        } else if let Some(partial) = self.store.get_mut(slice, hash, &key) {
+        } else if let Some(partial) = self.store.get_mut(slice, hash, key) {
             let before = self.algebra.aggregate.heap_bytes(partial);
             self.algebra.aggregate.add(partial, time, value);
             let after = self.algebra.aggregate.heap_bytes(partial);
@@ -618,7 +711,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         } else {
             let partial = self.algebra.aggregate.lift(time, value);
             let heap = self.algebra.aggregate.heap_bytes(&partial);
-            self.store.insert(slice, hash, key, partial, heap, &self.algebra.hashing);
+            self.store.insert(slice, hash, key.to_key(), partial, heap, &self.algebra.hashing);
             self.note_peak();
         }
     }

@@ -86,18 +86,35 @@ pub struct Event<K, V> {
 
 /// What became of an event that was offered. Every event is exactly one of these, or
 /// [`Rejected`](crate::Rejected): nothing disappears.
+///
+/// `E` is how an event is given back: whole, as an [`Event`], to who [pushed](crate::Windowing::push) it; as its
+/// index to who pushed a [batch](crate::Windowing::push_batch).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[must_use = "an event may have been given back: late or unassigned"]
-pub enum Admission<K, V> {
+pub enum Admission<E> {
     /// It is in all its windows.
     Accepted,
     /// It is in those of its windows that have not closed (L2).
     PartlyLate(Missed),
     /// All its windows have closed: given back whole (L3).
-    Late(Late<K, V>),
+    Late(Late<E>),
     /// No window covers its time (slide > size): given back whole.
-    Unassigned(Event<K, V>),
+    Unassigned(E),
+}
+
+impl<E> Admission<E> {
+    /// The same with the event given back another way.
+    pub(crate) fn map<F>(self, give_back: impl FnOnce(E) -> F) -> Admission<F> {
+        match self {
+            Self::Accepted => Admission::Accepted,
+            Self::PartlyLate(missed) => Admission::PartlyLate(missed),
+            Self::Late(Late { event, watermark, late_by, reason, missed }) => {
+                Admission::Late(Late { event: give_back(event), watermark, late_by, reason, missed })
+            }
+            Self::Unassigned(event) => Admission::Unassigned(give_back(event)),
+        }
+    }
 }
 
 /// The windows that an event came too late for, over all definitions.
@@ -120,12 +137,12 @@ impl fmt::Display for Missed {
     }
 }
 
-/// A late event, given back whole, and why (L3).
+/// A late event, given back, and why (L3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Late<K, V> {
+pub struct Late<E> {
     /// The event.
-    pub event: Event<K, V>,
+    pub event: E,
     /// The watermark that it was judged by.
     pub watermark: Watermark,
     /// How far its time is behind that watermark (saturating, at the end of input above all).

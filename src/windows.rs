@@ -470,6 +470,15 @@ impl Assigner {
         self.first_ending_after(inside) == Some((start, end))
     }
 
+    /// Whether there may be instants that are in no window.
+    pub(crate) fn may_have_gaps(&self) -> bool {
+        match self {
+            Self::Periodic(grid) => matches!(grid.shape(), (size, slide, _) if size < slide),
+            Self::Cumulative(_) | Self::Global => false,
+            Self::Session { .. } | Self::Own(_) => true,
+        }
+    }
+
     /// Whether some window contains `time`.
     pub(crate) fn covers(&self, time: i64) -> bool {
         self.first_ending_after(time).is_some_and(|(start, _)| start <= time)

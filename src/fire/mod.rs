@@ -163,6 +163,11 @@ impl<K, T> Firing<K, T> {
         ends.max()
     }
 
+    /// Before which every instant is in windows of all definitions, and all of those have closed.
+    pub(crate) fn late_before(&self, watermark: i64) -> i64 {
+        self.sliced.iter().map(|sliced| sliced.late_before(watermark)).min().unwrap_or(i64::MIN)
+    }
+
     /// The next watermark at which a window becomes due or closes.
     pub(crate) fn next_change(&self, watermark: i64) -> i64 {
         self.sliced.iter().map(|sliced| sliced.next_change(watermark)).min().unwrap_or(i64::MAX)
@@ -482,7 +487,7 @@ fn source<K, T>(place: usize, (first, beyond): (i64, i64), store: &Store<K, T>) 
 }
 
 /// All spots of a window's content, the last by key first.
-fn list_all<K: Hash + Eq, T>(
+fn list_all<K: Hash + Eq + Clone, T>(
     content: Content<'_, K, T>,
     list: &mut Vec<Spot>,
     hashing: &Hashing,

@@ -136,6 +136,13 @@ impl<K, T> Sliced<K, T> {
         end.min(self.lateness.next_close(&self.assigner, watermark))
     }
 
+    /// Before which every instant is in windows of this definition, and all of those have closed.
+    pub(super) fn late_before(&self, watermark: i64) -> i64 {
+        let closed = self.lateness.closed_up_to(watermark).filter(|_| !self.assigner.may_have_gaps());
+        let first_open = closed.and_then(|closed| self.assigner.first_ending_after(closed));
+        first_open.map_or(i64::MIN, |(start, _)| start)
+    }
+
     /// Whether there is an event in a window or after it: the end of input fills no other.
     fn has_more(&self, window: Bounds, store: &Store<K, T>) -> bool {
         store.last_live().is_some_and(|last| store.lattice().instant(last) >= window.0)
@@ -293,7 +300,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Sliced<K, T> {
 }
 
 /// Whether a key is in one of a window's slices other than `slice`.
-fn is_elsewhere<K: Hash + Eq, T>(
+fn is_elsewhere<K: Hash + Eq + Clone, T>(
     store: &Store<K, T>,
     (first, beyond): (i64, i64),
     slice: i64,

@@ -23,6 +23,7 @@ use cell::{Due, Tick};
 use crate::aggregate::Aggregate;
 use crate::config::LateFiring;
 use crate::fire::Order;
+use crate::key::ToKey;
 use crate::lateness::Verdict;
 use crate::output::{Missed, Timing};
 use crate::queue::growth;
@@ -34,8 +35,8 @@ use crate::windows::{Assigner, Base, Definition};
 pub(crate) type Rank = (i64, i64, i64);
 
 /// An event on its way into its windows.
-pub(crate) struct Offer<'a, K, V> {
-    pub(crate) key: &'a K,
+pub(crate) struct Offer<'a, Q, V> {
+    pub(crate) key: &'a Q,
     pub(crate) hash: u64,
     pub(crate) time: i64,
     pub(crate) value: &'a V,
@@ -220,7 +221,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     // Events.
 
     /// What an event would find, without taking it.
-    pub(crate) fn judge<V>(&self, offer: &Offer<'_, K, V>, findings: &mut Findings) {
+    pub(crate) fn judge<Q: ToKey<K>, V>(&self, offer: &Offer<'_, Q, V>, findings: &mut Findings) {
         if let Assigner::Session { .. } = self.rules.assigner {
             match self.accepts_into_session(offer) {
                 true => findings.is_open = true,
@@ -232,9 +233,9 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     }
 
     /// Takes an event into its windows that are open; hands the panes that this causes at once to `out`.
-    pub(crate) fn take<V, A: Aggregate<V, Acc = T>>(
+    pub(crate) fn take<Q: ToKey<K>, V, A: Aggregate<V, Acc = T>>(
         &mut self,
-        offer: &Offer<'_, K, V>,
+        offer: &Offer<'_, Q, V>,
         algebra: &Algebra<V, A>,
         order: Option<Order<K>>,
         out: &mut impl FnMut(K, Emission<T>),
@@ -258,31 +259,31 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         }
     }
 
-    fn take_into_window<V, A: Aggregate<V, Acc = T>>(
+    fn take_into_window<Q: ToKey<K>, V, A: Aggregate<V, Acc = T>>(
         &mut self,
         (start, end): (i64, i64),
-        offer: &Offer<'_, K, V>,
+        offer: &Offer<'_, Q, V>,
         algebra: &Algebra<V, A>,
         order: Option<Order<K>>,
     ) -> u32 {
         let hash = window_hash(&algebra.hashing, offer.hash, (start, end));
         if let Some(id) =
-            self.find(hash, |cell| cell.key == *offer.key && (cell.start, cell.end) == (start, end))
+            self.find(hash, |cell| offer.key.is(&cell.key) && (cell.start, cell.end) == (start, end))
         {
             self.set_aside(id, offer.watermark, algebra, order);
             self.add(id, offer, algebra);
             return id;
         }
         let partial = algebra.aggregate.lift(Timestamp::from_micros(offer.time), offer.value);
-        let cell = Cell::new(offer.key.clone(), (start, end), partial, offer.watermark);
+        let cell = Cell::new(offer.key.to_key(), (start, end), partial, offer.watermark);
         self.insert(hash, cell, algebra)
     }
 
     /// Adds an event's value behind what is in a cell.
-    fn add<V, A: Aggregate<V, Acc = T>>(
+    fn add<Q: ToKey<K>, V, A: Aggregate<V, Acc = T>>(
         &mut self,
         id: u32,
-        offer: &Offer<'_, K, V>,
+        offer: &Offer<'_, Q, V>,
         algebra: &Algebra<V, A>,
     ) {
         let (time, aggregate) = (Timestamp::from_micros(offer.time), &algebra.aggregate);
@@ -302,10 +303,10 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     }
 
     /// After an event was taken into a cell: what its triggers say.
-    fn note_event<V, A: Aggregate<V, Acc = T>>(
+    fn note_event<Q: ToKey<K>, V, A: Aggregate<V, Acc = T>>(
         &mut self,
         id: u32,
-        offer: &Offer<'_, K, V>,
+        offer: &Offer<'_, Q, V>,
         algebra: &Algebra<V, A>,
         out: &mut impl FnMut(K, Emission<T>),
     ) {

@@ -9,6 +9,7 @@ use super::cell::{Cell, Replaced, State};
 use super::{Keyed, Offer};
 use crate::aggregate::Aggregate;
 use crate::fire::Order;
+use crate::key::ToKey;
 use crate::slice::Algebra;
 use crate::time::Timestamp;
 use crate::windows::Assigner;
@@ -25,19 +26,19 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     }
 
     /// The session that an event would be alone.
-    pub(super) fn own_session<V>(&self, offer: &Offer<'_, K, V>) -> (i64, i64) {
+    pub(super) fn own_session<Q: ToKey<K>, V>(&self, offer: &Offer<'_, Q, V>) -> (i64, i64) {
         let (gap, length) = self.gap_and_length(offer.gap);
         (offer.time, offer.time.saturating_add(length.map_or(gap, |length| gap.min(length))))
     }
 
     /// The open sessions that an event joins, in the order of their starts: those that it touches or overlaps,
     /// as far as the longest length lets them be one.
-    pub(super) fn joined<V>(&self, offer: &Offer<'_, K, V>) -> Joined {
+    pub(super) fn joined<Q: ToKey<K>, V>(&self, offer: &Offer<'_, Q, V>) -> Joined {
         let own = self.own_session(offer);
         let (_, length) = self.gap_and_length(None);
         let mut touched: SmallVec<[(i64, i64, u32); 4]> = SmallVec::new();
         for &id in self.index.iter_hash(offer.hash) {
-            let Some(cell) = self.cell(id).filter(|cell| cell.key == *offer.key) else { continue };
+            let Some(cell) = self.cell(id).filter(|cell| offer.key.is(&cell.key)) else { continue };
             let touches = cell.start <= own.1 && own.0 <= cell.end;
             if touches && !cell.is_closed(&self.rules, offer.watermark) {
                 touched.push((cell.start, cell.end, id));
@@ -58,7 +59,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     }
 
     /// The session that an event and those it joins become.
-    fn merged<V>(&self, joined: &[u32], offer: &Offer<'_, K, V>) -> Extent {
+    fn merged<Q: ToKey<K>, V>(&self, joined: &[u32], offer: &Offer<'_, Q, V>) -> Extent {
         let (gap, length) = self.gap_and_length(offer.gap);
         let own =
             Extent { start: offer.time, last: offer.time, reach: offer.time.saturating_add(gap), end: 0 };
@@ -75,14 +76,14 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
 
     /// Whether the session that an event joins or begins still accepts it: decided after merging (L1). One
     /// that is at its longest ends earlier when it starts earlier.
-    pub(super) fn accepts_into_session<V>(&self, offer: &Offer<'_, K, V>) -> bool {
+    pub(super) fn accepts_into_session<Q: ToKey<K>, V>(&self, offer: &Offer<'_, Q, V>) -> bool {
         self.rules.accepts(self.merged(&self.joined(offer), offer).end, offer.watermark)
     }
 
     /// Takes an event into the session that it joins or begins, if that is open.
-    pub(super) fn take_into_session<V, A: Aggregate<V, Acc = T>>(
+    pub(super) fn take_into_session<Q: ToKey<K>, V, A: Aggregate<V, Acc = T>>(
         &mut self,
-        offer: &Offer<'_, K, V>,
+        offer: &Offer<'_, Q, V>,
         algebra: &Algebra<V, A>,
         order: Option<Order<K>>,
     ) -> Option<u32> {
@@ -115,11 +116,11 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     }
 
     /// Makes one of sessions, if any, and an event, in the order of their starts.
-    fn merge<V, A: Aggregate<V, Acc = T>>(
+    fn merge<Q: ToKey<K>, V, A: Aggregate<V, Acc = T>>(
         &mut self,
         joined: &[u32],
         to: &Extent,
-        offer: &Offer<'_, K, V>,
+        offer: &Offer<'_, Q, V>,
         algebra: &Algebra<V, A>,
     ) -> Option<u32> {
         let parts: SmallVec<[Cell<K, T>; 2]> =
@@ -137,7 +138,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         let Extent { start, end, last, reach } = *to;
         let state = merged_state(&parts, (start, end), offer.watermark);
         let replaced: Vec<Replaced<T>> = parts.into_iter().flat_map(|part| part.replaced).collect();
-        let key = offer.key.clone();
+        let key = offer.key.to_key();
         Some(self.insert(
             offer.hash,
             Cell { key, start, end, last, reach, partial, replaced, state },

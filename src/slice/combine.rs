@@ -23,6 +23,8 @@ use serde::{Deserialize, Serialize};
 use super::front::Front;
 use super::{Hashing, Store, Table};
 use crate::aggregate::Aggregate;
+use crate::key::ToKey;
+use crate::time::Timestamp;
 
 /// An aggregate with everything that combining tables needs besides.
 pub(crate) struct Algebra<V, A: Aggregate<V>> {
@@ -41,7 +43,7 @@ impl<V, A: Aggregate<V>> Algebra<V, A> {
     }
 
     /// One key's partial over the slices `[first, beyond)`, and in how many of them the key is.
-    pub(crate) fn fold<K: Hash + Eq>(
+    pub(crate) fn fold<K: Hash + Eq + Clone>(
         &self,
         store: &Store<K, A::Acc>,
         (first, beyond): (i64, i64),
@@ -60,6 +62,26 @@ impl<V, A: Aggregate<V>> Algebra<V, A> {
             }
         }
         folded
+    }
+
+    /// Adds an event of a key that a table does not have, unless the table is full; the heap that its partial owns, which
+    /// the table does not know of yet.
+    #[inline(never)]
+    pub(crate) fn insert_new<K: Hash + Eq, Q: ToKey<K>>(
+        &self,
+        table: &mut Table<K, A::Acc>,
+        hash: u64,
+        key: &Q,
+        time: Timestamp,
+        value: &V,
+    ) -> Option<usize> {
+        if table.is_full() {
+            return None;
+        }
+        let partial = self.aggregate.lift(time, value);
+        let heap = self.aggregate.heap_bytes(&partial);
+        table.insert(hash, key.to_key(), partial, 0, &self.hashing);
+        Some(heap)
     }
 
     /// Appends a later partial to a table.
@@ -466,7 +488,7 @@ impl Scan {
     const RUN: usize = u32::BITS as usize;
 }
 
-impl<'a, K: Hash + Eq, T> Content<'a, K, T> {
+impl<'a, K: Hash + Eq + Clone, T> Content<'a, K, T> {
     /// The key and partial at a spot of [`Content::next`]'s: of two tables, the one that it names.
     #[inline]
     pub(crate) fn at(&self, (second, spot): Spot) -> Option<(&'a K, &'a T)> {

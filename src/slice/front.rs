@@ -83,7 +83,7 @@ impl<K, T> Front<K, T> {
     }
 }
 
-impl<K: Hash + Eq, T> Front<K, T> {
+impl<K: Hash + Eq + Clone, T> Front<K, T> {
     pub(crate) fn contains(&self, hash: u64, key: &K) -> bool {
         self.heads.get(hash, key).is_some()
     }

@@ -6,5 +6,5 @@ mod store;
 mod table;
 
 pub(crate) use combine::{Algebra, Combine, Content, Positions, Scan, Spot, Strategy};
-pub(crate) use store::Store;
+pub(crate) use store::{Store, Tables};
 pub(crate) use table::{Hashing, Table, spots_for, table_bytes};

@@ -12,6 +12,7 @@ use core::mem::size_of;
 
 use super::{Hashing, Table};
 use crate::grid::{Grid, Ruler};
+use crate::key::ToKey;
 use crate::lattice::Lattice;
 
 /// Slots that the ring has from the start, and those it may grow to: far more slices than most windows
@@ -92,6 +93,71 @@ impl<K, T> Hot<K, T> {
     fn table(&mut self, time: i64) -> &mut Table<K, T> {
         // Not a branch: which of the two it is may well be random.
         &mut self.tables[usize::from(time >= self.edge)]
+    }
+}
+
+/// The tables that are open, with what finds them: copied, so that it can stay in registers.
+pub(crate) struct OpenTables<'a, K, T> {
+    hot: (i64, u64, i64),
+    tables: &'a mut [Table<K, T>; 2],
+    ring: &'a mut [Table<K, T>],
+    gate: i64,
+    base: i64,
+    base_start: i64,
+    span: u64,
+    ruler: Ruler,
+}
+
+/// A slice that is open, or as much of it as is.
+pub(crate) struct OpenSlice<'a, K, T> {
+    from: i64,
+    span: u64,
+    pub(crate) table: &'a mut Table<K, T>,
+}
+
+impl<K, T> OpenSlice<'_, K, T> {
+    #[inline(always)]
+    pub(crate) fn covers(&self, time: i64) -> bool {
+        (time.wrapping_sub(self.from) as u64) < self.span
+    }
+}
+
+/// Where the tables of events are.
+pub(crate) trait Tables<K, T> {
+    /// The table of an event at `time`, if that is here.
+    fn at(&mut self, time: i64) -> Option<&mut Table<K, T>>;
+}
+
+/// For events that are known to go into it.
+impl<K, T> Tables<K, T> for &mut Table<K, T> {
+    #[inline(always)]
+    fn at(&mut self, _: i64) -> Option<&mut Table<K, T>> {
+        Some(self)
+    }
+}
+
+impl<K, T> Tables<K, T> for OpenSlice<'_, K, T> {
+    #[inline(always)]
+    fn at(&mut self, time: i64) -> Option<&mut Table<K, T>> {
+        self.covers(time).then_some(&mut *self.table)
+    }
+}
+
+impl<K, T> Tables<K, T> for OpenTables<'_, K, T> {
+    #[inline(always)]
+    fn at(&mut self, time: i64) -> Option<&mut Table<K, T>> {
+        let (from, span, edge) = self.hot;
+        if (time.wrapping_sub(from) as u64) < span {
+            let [first, second] = self.tables;
+            return Some(core::hint::select_unpredictable(time >= edge, second, first));
+        }
+        let distance = time.wrapping_sub(self.base_start) as u64;
+        if time < self.gate || distance >= self.span {
+            return None;
+        }
+        let slot = self.ruler.slices(distance) as usize;
+        let mask = self.ring.len().wrapping_sub(1);
+        self.ring.get_mut((self.base as usize).wrapping_add(slot) & mask)
     }
 }
 
@@ -210,6 +276,36 @@ impl<K, T> Store<K, T> {
         }
         let slot = self.ruler.slices(distance) as usize;
         Some((self.base as usize).wrapping_add(slot) & self.ring.len().wrapping_sub(1))
+    }
+
+    /// What [`Store::open_at`] finds, for many events.
+    #[inline(always)]
+    pub(crate) fn open_tables(&mut self) -> OpenTables<'_, K, T> {
+        let Self { ring, hot, gate, base, base_start, span, ruler, .. } = self;
+        OpenTables {
+            hot: (hot.from, hot.span, hot.edge),
+            tables: &mut hot.tables,
+            ring,
+            gate: *gate,
+            base: *base,
+            base_start: *base_start,
+            span: *span,
+            ruler: *ruler,
+        }
+    }
+
+    /// The slice at `time`, if it is one of the two that most events go into.
+    #[inline(always)]
+    pub(crate) fn open_slice(&mut self, time: i64) -> Option<OpenSlice<'_, K, T>> {
+        let hot = &mut self.hot;
+        if !hot.covers(time) {
+            return None;
+        }
+        let (from, span) = match hot.edge.wrapping_sub(hot.from) as u64 {
+            first if time < hot.edge => (hot.from, first),
+            first => (hot.edge, hot.span - first),
+        };
+        Some(OpenSlice { from, span, table: hot.table(time) })
     }
 
     pub(crate) fn live(&self) -> usize {
@@ -441,7 +537,7 @@ impl<K: Hash + Eq, T> Store<K, T> {
         }
     }
 
-    pub(crate) fn get_mut(&mut self, slice: i64, hash: u64, key: &K) -> Option<&mut T> {
+    pub(crate) fn get_mut<Q: ToKey<K>>(&mut self, slice: i64, hash: u64, key: &Q) -> Option<&mut T> {
         self.close();
         match self.slot(slice) {
             Some(slot) => self.ring.get_mut(slot),

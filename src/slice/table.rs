@@ -7,6 +7,8 @@ use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
 use hashbrown::HashTable;
 
+use crate::key::ToKey;
+
 /// How keys are hashed: seeded, so that nobody can choose keys that collide (E3).
 #[derive(Clone, Debug)]
 pub(crate) struct Hashing(SeedableRandomState);
@@ -21,7 +23,7 @@ impl Hashing {
     }
 
     #[inline(always)]
-    pub(crate) fn hash<K: Hash>(&self, key: &K) -> u64 {
+    pub(crate) fn hash<Q: Hash>(&self, key: &Q) -> u64 {
         self.0.hash_one(key)
     }
 }
@@ -154,13 +156,13 @@ impl<K: Hash + Eq, T> Table<K, T> {
     }
 
     #[inline(always)]
-    pub(crate) fn get_mut(&mut self, hash: u64, key: &K) -> Option<&mut T> {
-        self.entries.find_mut(hash, |(k, _)| k == key).map(|(_, partial)| partial)
+    pub(crate) fn get_mut<Q: ToKey<K>>(&mut self, hash: u64, key: &Q) -> Option<&mut T> {
+        self.entries.find_mut(hash, |(k, _)| key.is(k)).map(|(_, partial)| partial)
     }
 
     #[inline]
-    pub(crate) fn get(&self, hash: u64, key: &K) -> Option<&T> {
-        self.entries.find(hash, |(k, _)| k == key).map(|(_, partial)| partial)
+    pub(crate) fn get<Q: ToKey<K>>(&self, hash: u64, key: &Q) -> Option<&T> {
+        self.entries.find(hash, |(k, _)| key.is(k)).map(|(_, partial)| partial)
     }
 
     pub(crate) fn spot_of(&self, hash: u64, key: &K) -> Option<usize> {

@@ -212,6 +212,82 @@ impl Lane {
     }
 }
 
+/// [`Progress::note`] in two steps, for many events: whether it would be true, and doing it.
+pub(crate) trait Watch {
+    fn passes(&self, place: usize, time: i64) -> bool;
+    fn note(&mut self, place: usize, time: i64);
+}
+
+/// For events that have passed already.
+pub(crate) struct Watched;
+
+impl Watch for Watched {
+    #[inline(always)]
+    fn passes(&self, _: usize, _: i64) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn note(&mut self, _: usize, _: i64) {}
+}
+
+pub(crate) struct WatchOne<'a> {
+    limit: i64,
+    latest: i64,
+    lane: Option<&'a mut Lane>,
+}
+
+impl WatchOne<'_> {
+    /// Whether all events up to `latest` pass.
+    #[inline(always)]
+    pub(crate) fn all_pass(&self, latest: i64) -> bool {
+        latest < self.limit
+    }
+}
+
+impl Watch for WatchOne<'_> {
+    #[inline(always)]
+    fn passes(&self, _: usize, time: i64) -> bool {
+        time < self.limit
+    }
+
+    #[inline(always)]
+    fn note(&mut self, _: usize, time: i64) {
+        self.latest = self.latest.max(time);
+    }
+}
+
+impl Drop for WatchOne<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if let Some(lane) = &mut self.lane {
+            lane.max_time = self.latest;
+        }
+    }
+}
+
+pub(crate) struct WatchEach<'a> {
+    lanes: &'a mut [Lane],
+    partitions: &'a [Partition],
+}
+
+impl Watch for WatchEach<'_> {
+    #[inline(always)]
+    fn passes(&self, place: usize, time: i64) -> bool {
+        let Some(partition) = self.partitions.get(place) else { return false };
+        let lane = self.lanes.get(partition.slot as usize);
+        lane.is_some_and(|lane| lane.generation == partition.generation && time < lane.limit)
+    }
+
+    #[inline(always)]
+    fn note(&mut self, place: usize, time: i64) {
+        let slot = self.partitions.get(place).map_or(0, |partition| partition.slot);
+        if let Some(lane) = self.lanes.get_mut(slot as usize) {
+            lane.max_time = lane.max_time.max(time);
+        }
+    }
+}
+
 /// All partitions and the watermark they give.
 #[derive(Debug)]
 pub(crate) struct Progress {
@@ -281,6 +357,28 @@ impl Progress {
             }
             _ => false,
         }
+    }
+
+    /// Whether [`note`](Self::note) would be true.
+    pub(crate) fn passes(&self, partition: Partition, time: i64) -> bool {
+        let lane = self.lanes.get(partition.slot as usize);
+        lane.is_some_and(|lane| lane.generation == partition.generation && time < lane.limit)
+    }
+
+    /// The same for many events of one partition.
+    #[inline(always)]
+    pub(crate) fn watch_one(&mut self, partition: Partition) -> WatchOne<'_> {
+        let lane = self.lanes.get_mut(partition.slot as usize);
+        match lane.filter(|lane| lane.generation == partition.generation) {
+            Some(lane) => WatchOne { limit: lane.limit, latest: lane.max_time, lane: Some(lane) },
+            None => WatchOne { limit: i64::MIN, latest: i64::MIN, lane: None },
+        }
+    }
+
+    /// The same for many events of many partitions.
+    #[inline(always)]
+    pub(crate) fn watch_each<'a>(&'a mut self, partitions: &'a [Partition]) -> WatchEach<'a> {
+        WatchEach { lanes: &mut self.lanes, partitions }
     }
 
     // What the host declares. Each returns false for a partition that is not there.
@@ -522,6 +620,11 @@ impl Progress {
     /// The watermark as it would be settled now. O(log partitions) when nothing is pending.
     pub(crate) fn watermark(&self) -> i64 {
         self.observed.store(true, Ordering::Relaxed);
+        self.present()
+    }
+
+    /// The same for who is not the host.
+    pub(crate) fn present(&self) -> i64 {
         match (self.without_minimum(), self.holder()) {
             (Some(watermark), _) => watermark,
             (None, Some((_, least))) => self.watermark.max(least),

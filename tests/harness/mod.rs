@@ -13,8 +13,8 @@ use std::fmt::Debug;
 
 use chrono::TimeDelta;
 use floodmark::{
-    Accumulation, Admission, Aggregate, Collect, Config, Count, Counters, First, Last, LateFiring,
-    LearnedDisorder, Max, Min, OrElse, Pane, Partition, Resume, Sum, Suspect, Timestamp, Timing, TopK,
+    Accumulation, Admission, Aggregate, Collect, Config, Count, Counters, Event, First, Last, LateFiring,
+    LearnedDisorder, Max, Min, OrElse, Pane, Partition, Resume, Sum, Suspect, Times, Timestamp, Timing, TopK,
     Trigger, Watermark, WindowGrid, Windowing, Windows,
 };
 use floodmark_oracle as oracle;
@@ -37,6 +37,8 @@ pub struct Mode {
     pub ordered: bool,
     /// Slices are subtracted instead of kept in two stacks.
     pub subtract: bool,
+    /// Events that follow each other are pushed as a batch of up to so many (0: one by one).
+    pub batch: usize,
 }
 
 /// When panes are polled.
@@ -49,7 +51,7 @@ pub enum Poll {
 }
 
 const PLAIN: Mode =
-    Mode { poll: Poll::Always, restore_every: 0, snapshot: false, ordered: false, subtract: false };
+    Mode { poll: Poll::Always, restore_every: 0, snapshot: false, ordered: false, subtract: false, batch: 0 };
 
 /// Every mode that every case runs in.
 pub const MODES: &[Mode] = &[
@@ -66,6 +68,8 @@ pub const MODES: &[Mode] = &[
     Mode { poll: Poll::AtMost(0), restore_every: 1, ..PLAIN },
     Mode { subtract: true, ..PLAIN },
     Mode { subtract: true, poll: Poll::AtMost(1), restore_every: 1, ordered: true, ..PLAIN },
+    Mode { batch: usize::MAX, ..PLAIN },
+    Mode { batch: 3, poll: Poll::AtMost(1), restore_every: 1, ordered: true, ..PLAIN },
 ];
 
 /// How many random cases to run: so many, or what `FLOODMARK_CASES` says.
@@ -335,10 +339,19 @@ where
         // Late firing once per drain depends on the drains by definition: both sides drain together.
         let per_drain = self.case.config.fires_once_per_drain();
         let poll = if per_drain { Poll::Always } else { self.mode.poll };
-        for (number, (step, (outcome, counters))) in self.case.steps.iter().zip(&self.told.0).enumerate() {
-            self.step(step, outcome, poll)
+        let (steps, told) = (&self.case.steps, &self.told.0);
+        let mut next = 0;
+        while next < steps.len() {
+            // Where the drains matter, each event is followed by one.
+            let batch = if per_drain { 0 } else { self.mode.batch };
+            let is_event = |step: &&Step| matches!(step, Step::Event { .. });
+            let events = steps[next..].iter().take(batch).take_while(is_event).count();
+            let number = next + events.max(1) - 1;
+            let (outcomes, counters) = (&told[next..=number], &told[number].1);
+            self.step(&steps[next..=number], outcomes, poll)
                 .and_then(|()| if poll == Poll::Always { self.compare_counters(counters) } else { Ok(()) })
-                .map_err(|why| format!("step {number} {step:?}: {why}"))?;
+                .map_err(|why| format!("step {number} {:?}: {why}", &steps[next..=number]))?;
+            next = number + 1;
             let every = self.mode.restore_every;
             if self.mode.snapshot {
                 self.kernel.snapshot();
@@ -352,15 +365,28 @@ where
         self.compare_end()
     }
 
-    fn step(&mut self, step: &Step, outcome: &Outcome, poll: Poll) -> Result<(), String> {
-        match self.take(step) {
-            Answer::Event(verdict) => {
-                equal("verdict", &Some(verdict), &outcome.verdict.clone().map(in_short))?;
+    fn step(
+        &mut self,
+        steps: &[Step],
+        outcomes: &[(Outcome, oracle::Counters)],
+        poll: Poll,
+    ) -> Result<(), String> {
+        let answers = match steps {
+            [step] if self.mode.batch == 0 => vec![self.take(step)],
+            [step] if !matches!(step, Step::Event { .. }) => vec![self.take(step)],
+            events => self.take_batch(events),
+        };
+        for (answer, (outcome, _)) in answers.into_iter().zip(outcomes) {
+            match answer {
+                Answer::Event(verdict) => {
+                    equal("verdict", &Some(verdict), &outcome.verdict.clone().map(in_short))?;
+                }
+                Answer::Control(error) => equal("error", &error, &outcome.error)?,
             }
-            Answer::Control(error) => equal("error", &error, &outcome.error)?,
         }
+        let Some((outcome, _)) = outcomes.last() else { return Ok(()) };
         equal("watermark", &self.kernel.watermark().as_micros(), &outcome.watermark)?;
-        let expected = outcome.panes.iter().map(|pane| Row {
+        let expected = outcomes.iter().flat_map(|(outcome, _)| &outcome.panes).map(|pane| Row {
             definition: pane.definition,
             start: pane.start,
             end: pane.end,
@@ -402,18 +428,43 @@ where
         Ok(())
     }
 
-    fn take(&mut self, step: &Step) -> Answer {
-        let known = |p: u32, partitions: &[Partition]| {
-            // A handle that was never given out stands for a partition that was never added.
-            partitions.get(p as usize).copied().unwrap_or(Partition::from_u64(u64::MAX >> 8))
+    /// The same events as a batch, with a column of partitions or one for all.
+    fn take_batch(&mut self, events: &[Step]) -> Vec<Answer> {
+        let (mut partitions, mut times, mut keys, mut values) = (vec![], vec![], vec![], vec![]);
+        for event in events {
+            let Step::Event { p, time, key, value, gap } = *event else { continue };
+            partitions.push(known(p, &self.partitions));
+            times.push(time);
+            keys.push(key);
+            values.push((self.seq, value, gap));
+            self.seq += 1;
+        }
+        let is_one = partitions.iter().all(|partition| *partition == partitions[0]);
+        let times = Times::micros(&times);
+        let batch = match is_one {
+            true => self.kernel.push_batch(partitions[0], times, &keys, &values),
+            false => self.kernel.push_batch(&partitions, times, &keys, &values),
         };
+        let batch = batch.expect("the columns are of one length");
+        let mut answers: Vec<_> = events.iter().map(|_| Ok(Admission::Accepted)).collect();
+        for (index, outcome) in batch.exceptions() {
+            answers[*index] = outcome.clone();
+        }
+        let accepted = answers.iter().filter(|answer| matches!(answer, Ok(Admission::Accepted))).count();
+        assert_eq!(batch.accepted(), accepted as u64);
+        let answer = |(index, answer)| Answer::Event(verdict(answer, &index));
+        answers.into_iter().enumerate().map(answer).collect()
+    }
+
+    fn take(&mut self, step: &Step) -> Answer {
         let kernel = &mut self.kernel;
         let at = Timestamp::from_micros;
         let answer = match *step {
             Step::Event { p, time, key, value, gap } => {
                 self.seq += 1;
                 let (p, event) = (known(p, &self.partitions), (self.seq - 1, value, gap));
-                return Answer::Event(verdict(kernel.push(p, at(time), key, event), (key, event)));
+                let offered = Event { partition: p, time: at(time), key, value: event };
+                return Answer::Event(verdict(kernel.push(p, at(time), key, event), &offered));
             }
             Step::Add => {
                 self.partitions.push(kernel.add_partition());
@@ -527,15 +578,24 @@ fn in_short(verdict: oracle::Verdict) -> oracle::Verdict {
     match verdict {
         oracle::Verdict::PartlyLate { missed } => oracle::Verdict::PartlyLate { missed: short(missed) },
         oracle::Verdict::Late { watermark, late_by, missed } => {
+            // Exact on the oracle's side, saturating on ours.
+            let late_by = late_by.min(i64::MAX as u64);
             oracle::Verdict::Late { watermark, late_by, missed: short(missed) }
         }
         other => other,
     }
 }
 
-fn verdict(
-    answer: Result<Admission<u32, Value>, floodmark::Rejected<u32, Value>>,
-    offered: (u32, Value),
+/// A partition's handle.
+fn known(p: u32, partitions: &[Partition]) -> Partition {
+    // One that was never given out stands for a partition that was never added.
+    partitions.get(p as usize).copied().unwrap_or(Partition::from_u64(u64::MAX >> 8))
+}
+
+/// An answer in the oracle's words; what was offered must have come back as it was, if it has.
+fn verdict<E: PartialEq + Debug>(
+    answer: Result<Admission<E>, floodmark::Rejected<E>>,
+    offered: &E,
 ) -> oracle::Verdict {
     let windows = |missed: &floodmark::Missed| {
         let bounds = |window: floodmark::Window| (window.start.as_micros(), window.end.as_micros());
@@ -545,21 +605,20 @@ fn verdict(
         Ok(Admission::Accepted) => oracle::Verdict::Accepted,
         Ok(Admission::PartlyLate(missed)) => oracle::Verdict::PartlyLate { missed: windows(&missed) },
         Ok(Admission::Late(late)) => {
-            assert_eq!((late.event.key, late.event.value), offered, "a late event comes back whole (L3)");
+            assert_eq!(&late.event, offered, "a late event comes back whole (L3)");
             oracle::Verdict::Late {
                 watermark: late.watermark.as_micros(),
-                // Saturating on our side, exact on the oracle's.
-                late_by: late.watermark.as_micros().abs_diff(late.event.time.as_micros()),
+                late_by: late.late_by.num_microseconds().map_or(0, |late_by| late_by as u64),
                 missed: windows(&late.missed),
             }
         }
         Ok(Admission::Unassigned(event)) => {
-            assert_eq!((event.key, event.value), offered);
+            assert_eq!(&event, offered);
             oracle::Verdict::Unassigned
         }
         Ok(other) => panic!("unexpected {other:?}"),
         Err(rejected) => {
-            assert_eq!((rejected.event.key, rejected.event.value), offered);
+            assert_eq!(&rejected.event, offered);
             oracle::Verdict::Rejected(if rejected.is_unknown_partition() {
                 oracle::Reason::UnknownPartition
             } else if rejected.is_out_of_range() {

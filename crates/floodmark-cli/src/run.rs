@@ -555,7 +555,7 @@ impl Saving {
     }
 }
 
-fn late_fields(late: &Late<Key, Row>) -> GivenBack<'static> {
+fn late_fields(late: &Late<floodmark::Event<Key, Row>>) -> GivenBack<'static> {
     GivenBack {
         watermark: watermark_json(late.watermark),
         late_by: Some(seconds(late.late_by)),

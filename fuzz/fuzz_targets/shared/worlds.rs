@@ -5,8 +5,8 @@ use std::hash::Hash;
 
 use chrono::TimeDelta;
 use floodmark::{
-    Accumulation, Admission, Aggregate, Collect, Config, Count, First, Last, LateFiring, Max, Mean, Min,
-    Partition, Rejected, Resume, Sum, Suspect, Timestamp, TopK, Trigger, Variance, Watermark, Windowing,
+    Accumulation, Admission, Aggregate, Collect, Config, Count, Event, First, Last, LateFiring, Max, Mean,
+    Min, Partition, Rejected, Resume, Sum, Suspect, Timestamp, TopK, Trigger, Variance, Watermark, Windowing,
     Windows,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -240,7 +240,8 @@ pub(crate) fn push<W: World>(
 }
 
 type Key<W> = <W as World>::Key;
-type Answer<W> = Result<Admission<Key<W>, i64>, Rejected<Key<W>, i64>>;
+type Given<W> = Event<Key<W>, i64>;
+type Answer<W> = Result<Admission<Given<W>>, Rejected<Given<W>>>;
 
 /// Polls at most so many panes, as text.
 pub(crate) fn poll<W: World>(kernel: &mut Kernel<W>, at_most: usize) -> Vec<String> {

@@ -1,0 +1,493 @@
+//! Batches: columns of events, which mean exactly what their events mean one by one.
+//!
+//! What makes an event cheap is that almost always nothing follows from it but that its partial and its partition's
+//! maximum change. So a batch is taken in runs of such events, and whatever ends a run goes the way of a single event.
+
+use core::hash::Hash;
+use core::hint::select_unpredictable;
+
+use crate::aggregate::Aggregate;
+use crate::error::{Rejected, UnequalColumns};
+use crate::key::ToKey;
+use crate::operator::{Offered, Windowing};
+use crate::output::Admission;
+use crate::slice::{Algebra, Table, Tables};
+use crate::time::Timestamp;
+use crate::watermark::{Partition, Progress, Watch, WatchEach, WatchOne, Watched};
+
+/// Events that are looked at together.
+const BLOCK: usize = 256;
+/// A run of fewer events than this says that they alternate between slices.
+const SHORT: usize = 32;
+
+/// The times of a batch's events.
+///
+/// ```
+/// use floodmark::{Timestamp, Times};
+///
+/// let times = [Timestamp::from_micros(1_000_000), Timestamp::from_micros(2_000_000)];
+/// assert_eq!(Times::from(&times[..]).len(), Times::seconds(&[1, 2]).len());
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Times<'a>(Column<'a>);
+
+#[derive(Clone, Copy, Debug)]
+enum Column<'a> {
+    Timestamps(&'a [Timestamp]),
+    /// In units of so many microseconds.
+    Units(&'a [i64], i64),
+    Nanos(&'a [i64]),
+}
+
+impl<'a> Times<'a> {
+    /// Seconds since 1970-01-01T00:00:00Z. What does not fit 64 bits of microseconds is rejected as out of range
+    /// (T2), here and in the others.
+    pub const fn seconds(times: &'a [i64]) -> Self {
+        Self(Column::Units(times, 1_000_000))
+    }
+
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    pub const fn millis(times: &'a [i64]) -> Self {
+        Self(Column::Units(times, 1_000))
+    }
+
+    /// Microseconds since 1970-01-01T00:00:00Z.
+    pub const fn micros(times: &'a [i64]) -> Self {
+        Self(Column::Units(times, 1))
+    }
+
+    /// Nanoseconds since 1970-01-01T00:00:00Z; digits below a microsecond are cut off toward the past.
+    pub const fn nanos(times: &'a [i64]) -> Self {
+        Self(Column::Nanos(times))
+    }
+
+    /// How many there are.
+    pub const fn len(&self) -> usize {
+        match self.0 {
+            Column::Timestamps(times) => times.len(),
+            Column::Units(times, _) | Column::Nanos(times) => times.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Those from `first` on, and how many microseconds their unit has; or fewer of them, in a buffer, where they have to
+    /// be converted.
+    fn starting<'b>(&self, first: usize, buffer: &'b mut [i64; BLOCK]) -> (&'b [i64], i64)
+    where
+        'a: 'b,
+    {
+        fn convert<T: Copy>(times: &[T], buffer: &mut [i64; BLOCK], in_micros: impl Fn(T) -> i64) -> usize {
+            buffer.iter_mut().zip(times).for_each(|(place, &time)| *place = in_micros(time));
+            times.len().min(BLOCK)
+        }
+        let count = match self.0 {
+            Column::Units(times, micros) => return (&times[first..], micros),
+            Column::Timestamps(times) => convert(&times[first..], buffer, Timestamp::as_micros),
+            Column::Nanos(times) => convert(&times[first..], buffer, |time| time.div_euclid(1_000)),
+        };
+        (&buffer[..count], 1)
+    }
+}
+
+impl<'a> From<&'a [Timestamp]> for Times<'a> {
+    fn from(times: &'a [Timestamp]) -> Self {
+        Self(Column::Timestamps(times))
+    }
+}
+
+impl<'a> From<&'a alloc::vec::Vec<Timestamp>> for Times<'a> {
+    fn from(times: &'a alloc::vec::Vec<Timestamp>) -> Self {
+        Self::from(times.as_slice())
+    }
+}
+
+/// Through which partitions a batch's events came: one for all, or one for each.
+#[derive(Clone, Copy, Debug)]
+pub struct Partitions<'a>(Through<'a>);
+
+#[derive(Clone, Copy, Debug)]
+enum Through<'a> {
+    One(Partition),
+    Each(&'a [Partition]),
+}
+
+impl From<Partition> for Partitions<'_> {
+    fn from(partition: Partition) -> Self {
+        Self(Through::One(partition))
+    }
+}
+
+impl<'a> From<&'a [Partition]> for Partitions<'a> {
+    fn from(partitions: &'a [Partition]) -> Self {
+        Self(Through::Each(partitions))
+    }
+}
+
+impl<'a> From<&'a alloc::vec::Vec<Partition>> for Partitions<'a> {
+    fn from(partitions: &'a alloc::vec::Vec<Partition>) -> Self {
+        Self::from(partitions.as_slice())
+    }
+}
+
+/// An event of a batch that was not just accepted: its index, and what became of it.
+pub type Exception = (usize, Result<Admission<usize>, Rejected<usize>>);
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "events may have been given back: late, unassigned or rejected"]
+pub struct Batch<'a> {
+    accepted: u64,
+    exceptions: &'a [Exception],
+}
+
+impl<'a> Batch<'a> {
+    /// How many of the events are in all their windows.
+    pub fn accepted(&self) -> u64 {
+        self.accepted
+    }
+
+    /// All others, in their order: partly late, late, unassigned or rejected.
+    pub fn exceptions(&self) -> &'a [Exception] {
+        self.exceptions
+    }
+}
+
+/// Why a run of events ended.
+enum Stop {
+    /// There are no more.
+    End,
+    /// The next one is not one of those that hardly anything follows from.
+    Other,
+    /// The last one has changed the heap that its partial owns.
+    Heap { before: usize, after: usize },
+}
+
+impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
+    /// Offers a batch of events, in columns: the partition of all or of each, their times, keys and values.
+    ///
+    /// It means exactly what [pushing](Self::push) them one by one means. Events that are not simply accepted are given
+    /// back by their index. What the batch makes due waits to be polled, so a batch need not end where a window does.
+    ///
+    /// A key may be borrowed ([`ToKey`]). For a stream without keys let the kernel's key be `()`, and the column
+    /// `vec![(); n]`, which takes no memory.
+    ///
+    /// # Errors
+    ///
+    /// When the columns are not of one length: then no event has been taken.
+    pub fn push_batch<'p, 't, Q: ToKey<K>>(
+        &mut self,
+        partitions: impl Into<Partitions<'p>>,
+        times: impl Into<Times<'t>>,
+        keys: &[Q],
+        values: &[V],
+    ) -> Result<Batch<'_>, UnequalColumns> {
+        let (partitions, times) = (partitions.into(), times.into());
+        let each = match partitions.0 {
+            Through::One(_) => None,
+            Through::Each(partitions) => Some(partitions.len()),
+        };
+        let lengths = [times.len(), keys.len(), values.len(), each.unwrap_or(times.len())];
+        if lengths.iter().any(|&length| length != lengths[0]) {
+            let [times, keys, values, _] = lengths;
+            return Err(UnequalColumns { times, keys, values, partitions: each });
+        }
+        let before = self.counters.accepted;
+        self.exceptions.clear();
+        let mut buffer = [0; BLOCK];
+        let mut first = 0;
+        while first < times.len() {
+            let (times, unit) = times.starting(first, &mut buffer);
+            let events = first..first + times.len();
+            let (keys, values) = (&keys[events.clone()], &values[events.clone()]);
+            let columns = Columns { first, times, unit, keys, values };
+            match partitions.0 {
+                Through::One(partition) => self.push_columns(&columns, One(partition)),
+                Through::Each(partitions) => self.push_columns(&columns, Each(&partitions[events.clone()])),
+            }
+            first = events.end;
+        }
+        Ok(Batch { accepted: self.counters.accepted - before, exceptions: &self.exceptions })
+    }
+
+    fn push_columns<Q: ToKey<K>>(&mut self, columns: &Columns<'_, Q, V>, partitions: impl Source) {
+        let mut next = 0;
+        while next < columns.times.len() {
+            let end = columns.times.len().min(next + BLOCK);
+            let mut stop = self.run_calm(columns, partitions, &mut next, end).unwrap_or(Stop::End);
+            loop {
+                match stop {
+                    Stop::End => {}
+                    Stop::Heap { before, after } => self.note_heap(columns.time(next - 1), before, after),
+                    Stop::Other => self.take_other(columns, partitions, &mut next),
+                }
+                if next == end {
+                    break;
+                }
+                stop = self.run(columns, partitions, &mut next, end);
+            }
+        }
+    }
+
+    /// Takes events up to `end` if all of them go into one slice and hardly anything follows from any: then nothing
+    /// has to be looked at for each.
+    #[inline(never)]
+    fn run_calm<Q: ToKey<K>>(
+        &mut self,
+        columns: &Columns<'_, Q, V>,
+        partitions: impl Source,
+        next: &mut usize,
+        end: usize,
+    ) -> Option<Stop> {
+        let events = columns.part(*next, end);
+        let (earliest, latest) = bounds(events.times);
+        let (earliest, latest) = (columns.in_micros(earliest)?, columns.in_micros(latest)?);
+        let mut watch = partitions.watch_all(&mut self.progress, latest)?;
+        let slice = self.store.open_slice(earliest).filter(|slice| slice.covers(latest))?;
+        let (taken, stop) = if const { size_of::<Q>() == 0 } {
+            fill_one(&self.algebra, slice.table, &events)
+        } else {
+            fill(&self.algebra, slice.table, &mut Watched, &events, |time| {
+                Some(time.wrapping_mul(events.unit))
+            })
+        };
+        // If it is not all of them: those that were taken.
+        let taken_to = if taken == events.times.len() { latest } else { columns.latest(*next, taken)? };
+        watch.note(0, taken_to);
+        self.counters.accepted += taken as u64;
+        *next += taken;
+        Some(stop)
+    }
+
+    /// Takes events up to `end` for as long as hardly anything follows from them.
+    #[inline(never)]
+    fn run<Q: ToKey<K>>(
+        &mut self,
+        columns: &Columns<'_, Q, V>,
+        partitions: impl Source,
+        next: &mut usize,
+        end: usize,
+    ) -> Stop {
+        let first = *next;
+        let mut stop = Stop::Other;
+        if let Some(slice) = self.store.open_slice(columns.time(first)) {
+            let events = columns.part(first, end);
+            let mut watch = partitions.watch(&mut self.progress, first);
+            let taken;
+            (taken, stop) = fill(&self.algebra, slice, &mut watch, &events, |time| events.in_micros(time));
+            *next += taken;
+        }
+        if matches!(stop, Stop::Other) && *next >= first + SHORT {
+            // The next ones may all go into another.
+            stop = Stop::End;
+        } else if matches!(stop, Stop::Other) {
+            // They alternate between slices.
+            let events = columns.part(*next, end);
+            let mut watch = partitions.watch(&mut self.progress, *next);
+            let tables = self.store.open_tables();
+            let taken;
+            (taken, stop) = fill(&self.algebra, tables, &mut watch, &events, |time| events.in_micros(time));
+            *next += taken;
+        }
+        self.counters.accepted += (*next - first) as u64;
+        stop
+    }
+
+    /// Takes the next event the long way.
+    fn take_other<Q: ToKey<K>>(
+        &mut self,
+        columns: &Columns<'_, Q, V>,
+        partitions: impl Source,
+        next: &mut usize,
+    ) {
+        let index = columns.first + *next;
+        let admission = self.admit(columns.event(*next, partitions.of(*next)));
+        *next += 1;
+        let outcome = match admission {
+            Ok(Admission::Accepted) => return,
+            Ok(admission) => Ok(admission.map(|()| index)),
+            Err(reason) => Err(Rejected::new(index, reason)),
+        };
+        self.exceptions.push((index, outcome));
+    }
+}
+
+/// Takes events into tables for as long as hardly anything follows from them; how many, and why no more.
+#[inline(always)]
+fn fill<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>>(
+    algebra: &Algebra<V, A>,
+    mut tables: impl Tables<K, A::Acc>,
+    watch: &mut impl Watch,
+    events: &Columns<'_, Q, V>,
+    in_micros: impl Fn(i64) -> Option<i64>,
+) -> (usize, Stop) {
+    let (aggregate, hashing) = (&algebra.aggregate, &algebra.hashing);
+    let mut taken = 0;
+    for ((&time, key), value) in events.times.iter().zip(events.keys).zip(events.values) {
+        let Some(time) = in_micros(time).filter(|&time| watch.passes(taken, time)) else {
+            return (taken, Stop::Other);
+        };
+        let Some(table) = tables.at(time) else { return (taken, Stop::Other) };
+        let at = Timestamp::from_micros(time);
+        let hash = hashing.hash(key);
+        let (before, after) = if let Some(partial) = table.get_mut(hash, key) {
+            let before = aggregate.heap_bytes(partial);
+            aggregate.add(partial, at, value);
+            (before, aggregate.heap_bytes(partial))
+        } else if let Some(heap) = algebra.insert_new(table, hash, key, at, value) {
+            (0, heap)
+        } else {
+            return (taken, Stop::Other);
+        };
+        watch.note(taken, time);
+        taken += 1;
+        if before != after {
+            return (taken, Stop::Heap { before, after });
+        }
+    }
+    (taken, Stop::End)
+}
+
+/// The same for events that all have one key, because keys take no memory.
+#[inline(always)]
+fn fill_one<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>>(
+    algebra: &Algebra<V, A>,
+    table: &mut Table<K, A::Acc>,
+    events: &Columns<'_, Q, V>,
+) -> (usize, Stop) {
+    let Some(key) = events.keys.first() else { return (0, Stop::End) };
+    let Some(partial) = table.get_mut(algebra.hashing.hash(key), key) else { return (0, Stop::Other) };
+    let before = algebra.aggregate.heap_bytes(partial);
+    for (&time, value) in events.times.iter().zip(events.values) {
+        let time = Timestamp::from_micros(time.wrapping_mul(events.unit));
+        algebra.aggregate.add(partial, time, value);
+    }
+    let after = algebra.aggregate.heap_bytes(partial);
+    (events.times.len(), if before == after { Stop::End } else { Stop::Heap { before, after } })
+}
+
+/// Events of a batch.
+struct Columns<'a, Q, V> {
+    /// The index of the first of them in the batch.
+    first: usize,
+    times: &'a [i64],
+    /// Microseconds in a unit of the times.
+    unit: i64,
+    keys: &'a [Q],
+    values: &'a [V],
+}
+
+impl<'a, Q, V> Columns<'a, Q, V> {
+    /// The events from one place to another.
+    fn part(&self, from: usize, to: usize) -> Self {
+        let Self { first, times, unit, keys, values } = *self;
+        Self {
+            first: first + from,
+            times: &times[from..to],
+            unit,
+            keys: &keys[from..to],
+            values: &values[from..to],
+        }
+    }
+
+    /// A time in microseconds, if it fits.
+    #[inline(always)]
+    fn in_micros(&self, time: i64) -> Option<i64> {
+        time.checked_mul(self.unit)
+    }
+
+    /// The time of an event. What does not fit is out of range, and so are the ends of time.
+    fn time(&self, place: usize) -> i64 {
+        self.times[place].saturating_mul(self.unit)
+    }
+
+    /// The latest of so many events, if those are any.
+    fn latest(&self, from: usize, count: usize) -> Option<i64> {
+        self.times[from..from + count].iter().max().and_then(|&latest| self.in_micros(latest))
+    }
+
+    fn event(&self, place: usize, partition: Partition) -> Offered<'a, Q, V> {
+        let time = Timestamp::from_micros(self.time(place));
+        Offered { partition, time, key: &self.keys[place], value: &self.values[place] }
+    }
+}
+
+/// The earliest and the latest of some times.
+#[inline(always)]
+fn bounds(times: &[i64]) -> (i64, i64) {
+    // Which of them is the latest so far is anything but regular.
+    times.iter().fold((i64::MAX, i64::MIN), |(first, last), &time| {
+        (select_unpredictable(time < first, time, first), select_unpredictable(time > last, time, last))
+    })
+}
+
+/// The partitions of a block's events.
+trait Source: Copy {
+    /// The partition of the event at a place.
+    fn of(self, place: usize) -> Partition;
+
+    /// The watch over all events up to `latest`, if it is one partition's and they pass.
+    fn watch_all(self, progress: &mut Progress, latest: i64) -> Option<WatchOne<'_>>;
+
+    type Watch<'a>: Watch
+    where
+        Self: 'a;
+
+    /// The watch over events from the one at a place on.
+    fn watch<'a>(self, progress: &'a mut Progress, from: usize) -> Self::Watch<'a>
+    where
+        Self: 'a;
+}
+
+#[derive(Clone, Copy)]
+struct One(Partition);
+
+#[derive(Clone, Copy)]
+struct Each<'a>(&'a [Partition]);
+
+impl Source for One {
+    fn of(self, _: usize) -> Partition {
+        self.0
+    }
+
+    #[inline(always)]
+    fn watch_all(self, progress: &mut Progress, latest: i64) -> Option<WatchOne<'_>> {
+        Some(progress.watch_one(self.0)).filter(|watch| watch.all_pass(latest))
+    }
+
+    type Watch<'a> = WatchOne<'a>;
+
+    #[inline(always)]
+    fn watch<'a>(self, progress: &'a mut Progress, _: usize) -> WatchOne<'a>
+    where
+        Self: 'a,
+    {
+        progress.watch_one(self.0)
+    }
+}
+
+impl Source for Each<'_> {
+    fn of(self, place: usize) -> Partition {
+        self.0[place]
+    }
+
+    fn watch_all(self, _: &mut Progress, _: i64) -> Option<WatchOne<'_>> {
+        None
+    }
+
+    type Watch<'a>
+        = WatchEach<'a>
+    where
+        Self: 'a;
+
+    #[inline(always)]
+    fn watch<'a>(self, progress: &'a mut Progress, from: usize) -> WatchEach<'a>
+    where
+        Self: 'a,
+    {
+        progress.watch_each(&self.0[from..])
+    }
+}
