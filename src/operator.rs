@@ -322,11 +322,10 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
     /// Evaluates the watermark and what follows from it.
     pub(crate) fn settle(&mut self) {
         let boundary = self.progress.boundary();
-        let (firing, has_keyed) = (&self.firing, !self.keyed.is_empty());
-        let watermark = self.progress.settle(|watermark| match has_keyed {
-            // Windows of each key's own look for themselves.
-            true => watermark.saturating_add(1),
-            false => firing.next_change(watermark),
+        let (firing, keyed) = (&self.firing, &self.keyed);
+        let watermark = self.progress.settle(|watermark| {
+            let keyed = keyed.iter().map(|(_, keyed)| keyed.next_change(watermark)).min();
+            firing.next_change(watermark).min(keyed.unwrap_or(i64::MAX))
         });
         if boundary != self.progress.boundary() || watermark == i64::MAX {
             self.seal(watermark);
@@ -685,7 +684,15 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             });
         }
         self.busy |= !queue.is_empty() || self.keyed.iter().any(|(_, keyed)| !keyed.is_quiet());
+        self.await_keyed();
         self.note_peak();
+    }
+
+    /// After something has come into windows of each key's own: they may be due earlier than anything was.
+    fn await_keyed(&mut self) {
+        let watermark = self.progress.settled();
+        let next = self.keyed.iter().map(|(_, keyed)| keyed.next_change(watermark)).min();
+        self.progress.lower_boundary(next.unwrap_or(i64::MAX));
     }
 
     pub(crate) fn take_into_slice<Q: ToKey<K>>(
@@ -741,6 +748,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             });
         }
         self.busy |= !queue.is_empty();
+        self.await_keyed();
     }
 
     /// Raises the watermark to the end of the last window that holds something, but for those that only events that

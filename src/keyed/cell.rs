@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::Rank;
 use crate::output::Timing;
 use crate::windows::{Accumulation, Assigner, Base, Definition};
 
@@ -170,6 +171,11 @@ impl<K, T: Clone> Cell<K, T> {
         // In this order where several come at once.
         let close = (rules.lateness.closes(self.end), Due::Close);
         [early, continuous, end].into_iter().flatten().fold(None, first).unwrap_or(close)
+    }
+
+    /// Where what is due next stands in the sequence.
+    pub(super) fn rank(&self, rules: &Definition) -> Rank {
+        (self.due(rules).0, self.end, self.start)
     }
 
     /// The pane of what is due, if it causes one.

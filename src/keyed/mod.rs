@@ -8,6 +8,7 @@
 
 mod cell;
 mod session;
+mod timers;
 
 use alloc::collections::{BTreeMap, BinaryHeap, VecDeque};
 use alloc::vec::Vec;
@@ -19,6 +20,7 @@ use hashbrown::HashTable;
 
 pub(crate) use cell::{Cell, Emission, Replaced, State};
 use cell::{Due, Tick};
+use timers::{Timer, Timers};
 
 use crate::aggregate::Aggregate;
 use crate::config::LateFiring;
@@ -94,7 +96,7 @@ pub(crate) struct Keyed<K, T> {
     /// Of sessions by key, of others by key and window.
     index: HashTable<u32>,
     /// One for each cell, at or before the watermark that the cell is due at.
-    timers: BinaryHeap<Reverse<Timer>>,
+    timers: Timers,
     /// Cells that are due at one rank, in ordered output; last first.
     batch: Vec<u32>,
     batch_rank: Rank,
@@ -124,20 +126,14 @@ struct Slot<K, T> {
     cell: Cell<K, T>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Timer {
-    rank: Rank,
-    cell: u32,
-}
-
 impl<K, T> Keyed<K, T> {
     pub(crate) fn new(rules: Definition) -> Self {
         Self {
+            timers: Timers::new(&rules),
             rules,
             cells: Vec::new(),
             vacant: Vec::new(),
             index: HashTable::new(),
-            timers: BinaryHeap::new(),
             batch: Vec::new(),
             batch_rank: (0, 0, 0),
             ticks: BinaryHeap::new(),
@@ -162,7 +158,7 @@ impl<K, T> Keyed<K, T> {
             + (self.vacant.capacity() + self.batch.capacity() + self.unknown_ticks.capacity())
                 * size_of::<u32>()
             + self.index.allocation_size()
-            + self.timers.capacity() * size_of::<Timer>()
+            + self.timers.bytes()
             + self.ticks.capacity() * size_of::<(i64, u32)>()
             + self.asides * size_of::<(K, Emission<T>)>()
             + self.marks * size_of::<u32>()
@@ -182,13 +178,20 @@ impl<K, T> Keyed<K, T> {
         let cells = windows.saturating_sub(self.vacant.len());
         let index = spots_for(self.live() + windows);
         growth::<Option<Slot<K, T>>>(self.cells.len(), self.cells.capacity(), cells)
-            + growth::<Timer>(self.timers.len(), self.timers.capacity(), 2 * windows)
+            + self.timers.growth(2 * windows)
             + growth::<(i64, u32)>(self.ticks.len(), self.ticks.capacity(), windows)
             + growth::<u32>(self.unknown_ticks.len(), self.unknown_ticks.capacity(), windows)
             + growth::<u32>(self.vacant.len(), self.vacant.capacity(), windows)
             + table_bytes::<u32>(index).saturating_sub(self.index.allocation_size())
             // Each of them may set panes aside and owe one.
             + windows * (2 * size_of::<(K, Emission<T>)>() + size_of::<u32>())
+    }
+
+    /// The next watermark at which something may be due, or an earlier one after this.
+    pub(crate) fn next_change(&self, watermark: i64) -> i64 {
+        let waits = !self.batch.is_empty() || self.asides > 0;
+        let next = if waits { i64::MIN } else { self.timers.next() };
+        next.max(watermark.saturating_add(1))
     }
 
     /// Whether nothing waits to be handed out but what the watermark brings.
@@ -423,10 +426,10 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
             self.batch.pop();
             self.rearm(id);
         }
-        let rank = self.next_in_heap(watermark)?;
+        let rank = self.next_armed(watermark)?;
         if let Some(order) = order {
-            while self.next_in_heap(watermark) == Some(rank) {
-                let Some(Reverse(timer)) = self.timers.pop() else { break };
+            while self.next_armed(watermark) == Some(rank) {
+                let Some(timer) = self.timers.pop() else { break };
                 self.batch.push(timer.cell);
             }
             self.batch_rank = rank;
@@ -441,9 +444,12 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     }
 
     /// The rank of the first timer, if it is due and counts.
-    fn next_in_heap(&mut self, watermark: i64) -> Option<Rank> {
+    fn next_armed(&mut self, watermark: i64) -> Option<Rank> {
         loop {
-            let Reverse(Timer { rank, cell: id }) = *self.timers.peek()?;
+            let Some(Timer { rank, cell: id }) = self.timers.first() else {
+                self.take_day(watermark)?;
+                continue;
+            };
             if rank.0 > watermark {
                 return None;
             }
@@ -458,9 +464,23 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         }
     }
 
+    /// Sorts the timers of the first day, if it has begun; those that have been moved since go to later ones.
+    fn take_day(&mut self, watermark: i64) -> Option<()> {
+        let (day, ids) = self.timers.take_day(watermark)?;
+        for &id in &ids {
+            let Some(Some(slot)) = self.cells.get_mut(id as usize) else { continue };
+            if self.timers.is_under(day, slot.armed) {
+                let rank = slot.cell.rank(&self.rules);
+                slot.armed = rank.0;
+                self.timers.put_back(rank, id);
+            }
+        }
+        self.timers.end_day(day, ids);
+        Some(())
+    }
+
     fn rank(&self, id: u32) -> Option<Rank> {
-        let cell = self.cell(id)?;
-        Some((cell.due(&self.rules).0, cell.end, cell.start))
+        Some(self.cell(id)?.rank(&self.rules))
     }
 
     /// Sees to it that a cell's timer goes off in time.
@@ -469,7 +489,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         let Some(slot) = self.cells[id as usize].as_mut() else { return };
         if rank.0 < slot.armed {
             slot.armed = rank.0;
-            self.timers.push(Reverse(Timer { rank, cell: id }));
+            self.timers.push(rank, id);
         }
     }
 
@@ -481,7 +501,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         let Some(rank) = self.rank(id) else { return };
         if let Some(slot) = self.cells[id as usize].as_mut() {
             slot.armed = rank.0;
-            self.timers.push(Reverse(Timer { rank, cell: id }));
+            self.timers.push(rank, id);
         }
     }
 
@@ -539,7 +559,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     ) -> Option<(K, Emission<T>)> {
         let id = match order {
             Some(_) => self.batch.pop()?,
-            None => self.timers.pop()?.0.cell,
+            None => self.timers.pop()?.cell,
         };
         let (_, due) = self.cell(id)?.due(&self.rules);
         if due == Due::Close {
@@ -680,24 +700,9 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     pub(crate) fn waiting(&self, watermark: i64) -> Option<i64> {
         let aside = self.aside.values().flatten().map(|(_, pane)| pane.end).min();
         let marked = self.marked.first_key_value().map(|(&(end, _), _)| end);
-        let cells = self.due_timers(watermark).into_iter().chain(self.batch.iter().copied());
+        let cells = self.timers.due(watermark).chain(self.batch.iter().copied());
         let due = cells.filter_map(|id| self.rank(id)).filter(|rank| rank.0 <= watermark);
         [aside, marked, due.map(|rank| rank.1).min()].into_iter().flatten().min()
-    }
-
-    /// The cells whose timers have gone off: the top of the heap, as far down as that goes.
-    fn due_timers(&self, watermark: i64) -> Vec<u32> {
-        let heap = self.timers.as_slice();
-        let (mut due, mut places) = (Vec::new(), alloc::vec![0]);
-        while let Some(place) = places.pop() {
-            if let Some(Reverse(timer)) = heap.get(place)
-                && timer.rank.0 <= watermark
-            {
-                due.push(timer.cell);
-                places.extend([2 * place + 1, 2 * place + 2]);
-            }
-        }
-        due
     }
 
     /// The latest end of a window that holds something and has started by `latest`, if windows have ends. O(cells).
@@ -733,6 +738,13 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     }
 
     // Cells.
+
+    /// Reads something of a key's session, if it has one, so that it is near when the key's event comes.
+    #[inline]
+    pub(crate) fn touch(&self, hash: u64) -> i64 {
+        let id = self.index.find(hash, |_| true).copied().unwrap_or(u32::MAX);
+        self.cell(id).map_or(0, |cell| cell.start ^ i64::from(cell.state.ended))
+    }
 
     fn find(&self, hash: u64, is: impl Fn(&Cell<K, T>) -> bool) -> Option<u32> {
         self.index.find(hash, |&id| self.cell(id).is_some_and(&is)).copied()

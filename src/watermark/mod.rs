@@ -647,6 +647,16 @@ impl Progress {
         self.boundary
     }
 
+    /// Something will matter to the windows earlier than what was known before.
+    pub(crate) fn lower_boundary(&mut self, boundary: i64) {
+        if boundary < self.boundary {
+            self.boundary = boundary;
+            if let Some(slot) = self.armed {
+                self.set_limit(slot);
+            }
+        }
+    }
+
     /// The host's clock at its last tick.
     pub(crate) fn now(&self) -> Option<i64> {
         self.now
