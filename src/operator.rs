@@ -447,6 +447,9 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     /// The long way: the same decisions in full, in the order that `push` documents.
     pub(crate) fn admit<Q: ToKey<K>>(&mut self, event: Offered<'_, Q, V>) -> Result<Admission<()>, Reason> {
         let time = event.time.as_micros();
+        if self.admit_into_session(event) {
+            return Ok(Admission::Accepted);
+        }
         if time < self.late_before
             && let Some(late) = self.admit_late(event)
         {
@@ -483,6 +486,31 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             self.open_store();
         }
         Ok(admission)
+    }
+
+    /// The short way for an event that begins a session or goes into one, if nothing else follows from it.
+    fn admit_into_session<Q: ToKey<K>>(&mut self, event: Offered<'_, Q, V>) -> bool {
+        let Offered { partition, time, key, value } = event;
+        let micros = time.as_micros();
+        let (first, beyond) = self.settings.admits;
+        let [(_, keyed)] = &mut self.keyed[..] else { return false };
+        let is_plain = keyed.is_plain() && self.firing.sliced.is_empty() && self.gap_by.is_none();
+        let is_free = self.settings.state_budget == usize::MAX && !self.progress.is_unsettled();
+        let is_in_range = first <= micros && micros < beyond;
+        if !(is_plain && is_free && is_in_range && self.progress.passes(partition, micros)) {
+            return false;
+        }
+        let (hash, live) = (self.algebra.hashing.hash(key), keyed.live());
+        if !keyed.take_quickly((key, hash), (time, value), self.progress.boundary(), &self.algebra) {
+            return false;
+        }
+        let has_begun = keyed.live() > live;
+        self.progress.note(partition, micros);
+        self.counters.accepted += 1;
+        if has_begun {
+            self.note_peak();
+        }
+        true
     }
 
     /// The short way for an event that is late for all windows, if nothing else follows from it.

@@ -167,7 +167,7 @@ pub(crate) struct TriggerRules {
 }
 
 impl TriggerRules {
-    const ON_TIME: Self =
+    pub(crate) const ON_TIME: Self =
         Self { base: Base::OnTime, early_events: None, early_time: None, early_ticks: None };
 }
 

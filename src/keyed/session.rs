@@ -6,13 +6,13 @@ use core::hash::Hash;
 use smallvec::SmallVec;
 
 use super::cell::{Cell, Replaced, State};
-use super::{Keyed, Offer};
+use super::{Keyed, Offer, Slot};
 use crate::aggregate::Aggregate;
 use crate::fire::Order;
 use crate::key::ToKey;
 use crate::slice::Algebra;
 use crate::time::Timestamp;
-use crate::windows::Assigner;
+use crate::windows::{Assigner, TriggerRules};
 
 /// Sessions that become one: hardly ever more than two.
 type Joined = SmallVec<[u32; 4]>;
@@ -103,6 +103,58 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
             }
             _ => self.merge(&joined, &merged, offer, algebra),
         }
+    }
+
+    /// Whether nothing follows from almost any event but that a session begins or grows.
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self.rules.assigner, Assigner::Session { max_length: None, .. })
+            && self.rules.trigger == TriggerRules::ON_TIME
+    }
+
+    /// Takes an event into its key's only session, which it does not make start earlier, or into a new one; if that is
+    /// not what would happen, or if the session ends before `boundary`, does nothing.
+    pub(crate) fn take_quickly<Q: ToKey<K>, V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        (key, hash): (&Q, u64),
+        (time, value): (Timestamp, &V),
+        boundary: i64,
+        algebra: &Algebra<V, A>,
+    ) -> bool {
+        let mut sessions =
+            self.index.iter_hash(hash).filter(|&&id| self.cell(id).is_some_and(|cell| key.is(&cell.key)));
+        let (own, id) = match (sessions.next(), sessions.next()) {
+            (_, Some(_)) => return false,
+            (id, None) => (time.as_micros(), id.copied()),
+        };
+        let (gap, _) = self.gap_and_length(None);
+        let end = own.saturating_add(gap);
+        let Some(id) = id else {
+            if end < boundary {
+                return false;
+            }
+            let partial = algebra.aggregate.lift(time, value);
+            let mut cell = Cell::new(key.to_key(), (own, end), partial, i64::MIN);
+            cell.state.is_new = true;
+            self.insert(hash, cell, algebra);
+            return true;
+        };
+        let Some(Slot { cell, .. }) = self.cells.get_mut(id as usize).and_then(Option::as_mut) else {
+            return false;
+        };
+        let State { panes, ended, marked, .. } = cell.state;
+        let is_touched = cell.start <= own && own <= cell.end;
+        if !is_touched || cell.end < boundary || panes > 0 || ended || marked {
+            return false;
+        }
+        let Some(partial) = &mut cell.partial else { return false };
+        let before = algebra.aggregate.heap_bytes(partial);
+        algebra.aggregate.add(partial, time, value);
+        self.heap = self.heap + algebra.aggregate.heap_bytes(partial) - before;
+        cell.state.is_new = true;
+        cell.last = cell.last.max(own);
+        cell.reach = cell.reach.max(end);
+        cell.end = cell.reach;
+        true
     }
 
     /// Moves the end of a session behind an event that is not before its start.
