@@ -12,8 +12,7 @@ const WINDOW: (i64, i64) = (1000 * SECOND, 1000 * SECOND);
 
 fn fire(criterion: &mut Criterion) {
     for keys in [1_000, 100_000, 1_000_000] {
-        let stream =
-            Stream::generate(Shape { events: 2 * keys as usize, keys, rate: 1_000_000, partitions: 1 });
+        let stream = Stream::generate(Shape::new(2 * keys as usize, keys, 1_000_000));
         let mut group = criterion.benchmark_group(format!("fire {keys} keys"));
         let panes = by_hand_map(&stream).len() as u64;
         group.throughput(Throughput::Elements(panes)).sample_size(10);

@@ -1,7 +1,7 @@
-//! Whole streams, pushed one by one: `cargo bench --bench insert`.
+//! Whole streams, in batches of 1,024 events and pushed one by one: `cargo bench --bench insert`.
 //!
-//! Each group has the loop that one writes by hand beside the kernel, and prints the checksum of the
-//! results, which is the same for both or the benchmark stops.
+//! Each group has the loop that one writes by hand beside the kernel, and the floor under both: one upsert by key for
+//! each event, and no windows. It prints the checksum of the results, which is the same for all or the benchmark stops.
 
 mod streams;
 
@@ -9,7 +9,10 @@ use criterion::{
     BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
 };
 use std::hint::black_box;
-use streams::{SECOND, Shape, Stream, by_hand, by_kernel, many_by_hand, many_by_kernel};
+use streams::{
+    SECOND, Shape, Stream, by_batches, by_hand, by_kernel, floor, many_by_hand, many_by_kernel,
+    sessions_by_hand, sessions_by_kernel, unkeyed_by_batches,
+};
 
 const TUMBLING: (i64, i64) = (10 * SECOND, 10 * SECOND);
 const SLIDING: (i64, i64) = (60 * SECOND, SECOND);
@@ -24,7 +27,9 @@ fn compare(
     let stream = Stream::generate(shape);
     let mut group = criterion.benchmark_group(name);
     group.sample_size(10);
-    bench(&mut group, "kernel", &stream, |stream| by_kernel(stream, size, slide));
+    assert_eq!(by_batches(&stream, size, slide), by_kernel(&stream, size, slide), "{name}");
+    bench(&mut group, "batches", &stream, |stream| by_batches(stream, size, slide));
+    bench(&mut group, "pushed", &stream, |stream| by_kernel(stream, size, slide));
     if hand_events == shape.events {
         assert_eq!(by_kernel(&stream, size, slide), by_hand(&stream, size, slide), "{name}");
         bench(&mut group, "by hand", &stream, |stream| by_hand(stream, size, slide));
@@ -34,6 +39,7 @@ fn compare(
         assert_eq!(by_kernel(&start, size, slide), by_hand(&start, size, slide), "{name}");
         bench(&mut group, "by hand", &start, |stream| by_hand(stream, size, slide));
     }
+    bench(&mut group, "floor", &stream, floor);
     println!("{name}: {:x?}", by_kernel(&stream, size, slide));
     group.finish();
 }
@@ -49,23 +55,55 @@ fn bench<T>(
 }
 
 fn insert(criterion: &mut Criterion) {
-    let shape = |keys, rate| Shape { events: 4_000_000, keys, rate, partitions: 1 };
+    let shape = |keys, rate| Shape::new(4_000_000, keys, rate);
     compare(criterion, "tumbling 10 s, 1 key", shape(1, 100_000), TUMBLING, 4_000_000);
     compare(criterion, "tumbling 10 s, 1 k keys", shape(1_000, 100_000), TUMBLING, 4_000_000);
     compare(criterion, "tumbling 10 s, 100 k keys", shape(100_000, 100_000), TUMBLING, 4_000_000);
     // Longer, so that several windows of 5 M events fire.
     let shape = Shape { events: 16_000_000, ..shape(1_000_000, 500_000) };
     compare(criterion, "tumbling 10 s, 1 M keys", shape, TUMBLING, 16_000_000);
-    let shape = Shape { events: 4_000_000, keys: 1_000, rate: 20_000, partitions: 1 };
+    let shape = Shape::new(4_000_000, 1_000, 20_000);
     compare(criterion, "sliding 60 s by 1 s, 1 k keys", shape, SLIDING, 1_000_000);
-    let shape = Shape { events: 4_000_000, keys: 1_000, rate: 100_000, partitions: 64 };
+    let shape = Shape { partitions: 64, ..Shape::new(4_000_000, 1_000, 100_000) };
     compare(criterion, "tumbling 10 s, 64 partitions", shape, TUMBLING, 4_000_000);
+    for late in [1, 10, 50] {
+        let shape = Shape { late, ..Shape::new(4_000_000, 1_000, 100_000) };
+        compare(criterion, &format!("tumbling 10 s, 1 k keys, {late} % late"), shape, TUMBLING, 4_000_000);
+    }
+}
+
+/// Without keys.
+fn unkeyed(criterion: &mut Criterion) {
+    let stream = Stream::generate(Shape::new(4_000_000, 1, 100_000));
+    let (size, slide) = TUMBLING;
+    let mut group = criterion.benchmark_group("tumbling 10 s, no keys");
+    group.sample_size(10);
+    assert_eq!(unkeyed_by_batches(&stream, size), by_hand(&stream, size, slide));
+    bench(&mut group, "batches", &stream, |stream| unkeyed_by_batches(stream, size));
+    println!("no keys: {:x?}", unkeyed_by_batches(&stream, size));
+    group.finish();
+}
+
+/// Sessions of 100 k keys, each with an event every 10 s.
+fn sessions(criterion: &mut Criterion) {
+    let stream = Stream::generate(Shape::new(4_000_000, 100_000, 10_000));
+    let gap = 30 * SECOND;
+    let mut group = criterion.benchmark_group("sessions of 30 s, 100 k keys");
+    group.sample_size(10);
+    let checksum = sessions_by_kernel(&stream, gap, true);
+    assert_eq!(checksum, sessions_by_kernel(&stream, gap, false));
+    assert_eq!(checksum, sessions_by_hand(&stream, gap));
+    bench(&mut group, "batches", &stream, |stream| sessions_by_kernel(stream, gap, true));
+    bench(&mut group, "pushed", &stream, |stream| sessions_by_kernel(stream, gap, false));
+    bench(&mut group, "by hand", &stream, |stream| sessions_by_hand(stream, gap));
+    println!("sessions: {checksum:x?}");
+    group.finish();
 }
 
 /// How the number of windows over one stream tells.
 fn windows(criterion: &mut Criterion) {
-    let stream = Stream::generate(Shape { events: 4_000_000, keys: 1_000, rate: 100_000, partitions: 1 });
-    let start = Stream::generate(Shape { events: 400_000, keys: 1_000, rate: 100_000, partitions: 1 });
+    let stream = Stream::generate(Shape::new(4_000_000, 1_000, 100_000));
+    let start = Stream::generate(Shape::new(400_000, 1_000, 100_000));
     let mut group = criterion.benchmark_group("tumbling windows of 1 s to n s, 1 k keys");
     group.sample_size(10);
     for n in [1, 8, 80] {
@@ -77,5 +115,5 @@ fn windows(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, insert, windows);
+criterion_group!(benches, insert, unkeyed, sessions, windows);
 criterion_main!(benches);

@@ -11,8 +11,7 @@ const WINDOW: (i64, i64) = (1000 * SECOND, 1000 * SECOND);
 
 fn snapshot(criterion: &mut Criterion) {
     for keys in [1_000, 100_000, 1_000_000] {
-        let stream =
-            Stream::generate(Shape { events: 2 * keys as usize, keys, rate: 1_000_000, partitions: 1 });
+        let stream = Stream::generate(Shape::new(2 * keys as usize, keys, 1_000_000));
         let (mut windows, partitions) = kernel(&stream, WINDOW, count_and_sum());
         for i in 0..stream.times.len() {
             push(&mut windows, partitions[0], &stream, i);

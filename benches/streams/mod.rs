@@ -7,8 +7,13 @@
 
 #![allow(dead_code, unreachable_pub, reason = "shared by benchmarks, each of which uses the part it needs")]
 
+use std::collections::BTreeMap;
+use std::hash::Hash;
+
 use chrono::TimeDelta;
-use floodmark::{Aggregate, Config, Count, Pane, Partition, Sum, Timestamp, Watermark, Windowing, Windows};
+use floodmark::{
+    Aggregate, Batch, Config, Count, Pane, Partition, Sum, Times, Timestamp, Watermark, Windowing, Windows,
+};
 use hashbrown::HashMap;
 
 /// Microseconds in a second.
@@ -17,8 +22,8 @@ pub const SECOND: i64 = 1_000_000;
 const START: i64 = 1_700_000_000 * SECOND;
 /// How far events lie behind, at most.
 pub const DISORDER: i64 = SECOND;
-/// The watermark is looked at after so many events.
-const EVERY: usize = 1000;
+/// The watermark is looked at after so many events: a batch.
+const EVERY: usize = 1024;
 
 /// One column per field of an event.
 #[derive(Default)]
@@ -38,6 +43,15 @@ pub struct Shape {
     pub rate: i64,
     /// How many partitions; each lags 20 ms behind the one before.
     pub partitions: u32,
+    /// Of a hundred events, how many come up to 20 s later than they may.
+    pub late: u64,
+}
+
+impl Shape {
+    /// One partition, nothing late.
+    pub fn new(events: usize, keys: u64, rate: i64) -> Self {
+        Self { events, keys, rate, partitions: 1, late: 0 }
+    }
 }
 
 impl Stream {
@@ -48,7 +62,10 @@ impl Stream {
         for i in 0..shape.events as i64 {
             let partition = below(u64::from(shape.partitions)) as u32;
             let base = START + i * SECOND / shape.rate - i64::from(partition) * 20_000;
-            stream.times.push(base - below(DISORDER as u64) as i64);
+            let disorder = below(DISORDER as u64) as i64;
+            let is_late = shape.late > 0 && below(100) < shape.late;
+            let late = if is_late { DISORDER + below(20 * SECOND as u64) as i64 } else { 0 };
+            stream.times.push(base - disorder - late);
             stream.keys.push(mix(below(shape.keys)) >> 1);
             stream.values.push(1 + below(1000) as i64);
             stream.partitions.push(partition);
@@ -112,7 +129,6 @@ pub fn by_hand(stream: &Stream, size: i64, slide: i64) -> Checksum {
     for from in (0..stream.times.len()).step_by(EVERY) {
         for i in from..(from + EVERY).min(stream.times.len()) {
             let (time, partition) = (stream.times[i], stream.partitions[i] as usize);
-            latest[partition] = latest[partition].max(time);
             let mut start = time - time.rem_euclid(slide);
             while start > time - size {
                 if start + size > watermark {
@@ -121,6 +137,11 @@ pub fn by_hand(stream: &Stream, size: i64, slide: i64) -> Checksum {
                     entry.1 += stream.values[i];
                 }
                 start -= slide;
+            }
+            latest[partition] = latest[partition].max(time);
+            if partitions == 1 {
+                // An event is late by those before it.
+                watermark = latest[partition] - DISORDER;
             }
         }
         watermark = latest.iter().copied().min().unwrap_or(i64::MIN) - DISORDER;
@@ -131,6 +152,92 @@ pub fn by_hand(stream: &Stream, size: i64, slide: i64) -> Checksum {
     }
     fire_by_hand(&mut windows, i64::MAX, size, &mut checksum);
     checksum
+}
+
+/// Sessions by hand: each key's in a list, with a timer under the second in which the session would end. A timer that
+/// goes off before the session has ended is put down again.
+pub fn sessions_by_hand(stream: &Stream, gap: i64) -> Checksum {
+    let mut sessions: HashMap<u64, Vec<Session>> = HashMap::new();
+    let mut timers: BTreeMap<i64, Vec<u64>> = BTreeMap::new();
+    let (mut latest, mut checksum) = (i64::MIN / 2, Checksum::default());
+    for from in (0..stream.times.len()).step_by(EVERY) {
+        for i in from..(from + EVERY).min(stream.times.len()) {
+            let (time, key) = (stream.times[i], stream.keys[i]);
+            latest = latest.max(time);
+            if add_to_sessions(sessions.entry(key).or_default(), time, stream.values[i], gap) {
+                timers.entry((time + gap).div_euclid(SECOND)).or_default().push(key);
+            }
+        }
+        end_sessions(&mut sessions, &mut timers, latest - DISORDER, gap, &mut checksum);
+    }
+    end_sessions(&mut sessions, &mut timers, i64::MAX, gap, &mut checksum);
+    checksum
+}
+
+struct Session {
+    first: i64,
+    last: i64,
+    count: u64,
+    sum: i64,
+}
+
+/// Whether the event has begun a session.
+fn add_to_sessions(sessions: &mut Vec<Session>, time: i64, value: i64, gap: i64) -> bool {
+    let mut own = Session { first: time, last: time, count: 1, sum: value };
+    let mut joined = false;
+    sessions.retain(|session| {
+        let touches = time <= session.last + gap && session.first <= time + gap;
+        if touches {
+            own.first = own.first.min(session.first);
+            own.last = own.last.max(session.last);
+            own.count += session.count;
+            own.sum += session.sum;
+            joined = true;
+        }
+        !touches
+    });
+    sessions.push(own);
+    !joined
+}
+
+fn end_sessions(
+    sessions: &mut HashMap<u64, Vec<Session>>,
+    timers: &mut BTreeMap<i64, Vec<u64>>,
+    watermark: i64,
+    gap: i64,
+    checksum: &mut Checksum,
+) {
+    while let Some(first) = timers.first_entry()
+        && (first.key() + 1) * SECOND <= watermark
+    {
+        for key in first.remove() {
+            let Some(own) = sessions.get_mut(&key) else { continue };
+            own.retain(|session| {
+                let ended = session.last + gap <= watermark;
+                if ended {
+                    checksum.add(key, session.first, session.count, session.sum);
+                }
+                !ended
+            });
+            if own.is_empty() {
+                sessions.remove(&key);
+            } else {
+                let next = own.iter().map(|session| session.last).min().unwrap_or(0) + gap;
+                timers.entry(next.div_euclid(SECOND)).or_default().push(key);
+            }
+        }
+    }
+}
+
+/// What no windows at all would cost: one upsert by key for each event.
+pub fn floor(stream: &Stream) -> usize {
+    let mut sums: HashMap<u64, (u64, i64)> = HashMap::new();
+    for (&key, &value) in stream.keys.iter().zip(&stream.values) {
+        let entry = sums.entry(key).or_insert((0, 0));
+        entry.0 += 1;
+        entry.1 += value;
+    }
+    sums.len()
 }
 
 fn fire_by_hand(
@@ -196,6 +303,73 @@ pub fn by_kernel(stream: &Stream, size: i64, slide: i64) -> Checksum {
     drive(windows, &partitions, stream)
 }
 
+/// The same stream in batches.
+pub fn by_batches(stream: &Stream, size: i64, slide: i64) -> Checksum {
+    let (windows, partitions) = kernel(stream, (size, slide), count_and_sum());
+    drive_batches(windows, &partitions, stream, &stream.keys, |key| *key)
+}
+
+/// Sessions, in batches or pushed one by one.
+pub fn sessions_by_kernel(stream: &Stream, gap: i64, in_batches: bool) -> Checksum {
+    let micros = TimeDelta::microseconds;
+    let config = Config::session(micros(gap)).max_disorder(micros(DISORDER));
+    let mut kernel = config.build(count_and_sum()).expect("the shapes of the benchmarks are valid");
+    let partition = kernel.add_partition();
+    match in_batches {
+        true => drive_batches(kernel, &[partition], stream, &stream.keys, |key| *key),
+        false => drive(kernel, &[partition], stream),
+    }
+}
+
+/// The same stream as if it had no keys, in batches.
+pub fn unkeyed_by_batches(stream: &Stream, size: i64) -> Checksum {
+    let micros = TimeDelta::microseconds;
+    let config = Config::tumbling(micros(size)).max_disorder(micros(DISORDER));
+    let mut kernel = config.build(count_and_sum()).expect("the shapes of the benchmarks are valid");
+    let partition = kernel.add_partition();
+    let key = stream.keys.first().copied().unwrap_or(0);
+    drive_batches(kernel, &[partition], stream, &vec![(); stream.times.len()], |()| key)
+}
+
+fn drive_batches<K, A>(
+    mut windows: Windowing<K, i64, A>,
+    partitions: &[Partition],
+    stream: &Stream,
+    keys: &[K],
+    number: impl Fn(&K) -> u64,
+) -> Checksum
+where
+    K: Hash + Eq + Clone,
+    A: Aggregate<i64, Output = (u64, i64)>,
+{
+    let mut checksum = Checksum::default();
+    let mut column = Vec::new();
+    let mut drain = |windows: &mut Windowing<K, i64, A>| {
+        while let Some(Pane { key, window, value: (count, sum), .. }) = windows.poll() {
+            checksum.add(number(key), window.start.as_micros(), count, sum);
+        }
+    };
+    for from in (0..stream.times.len()).step_by(EVERY) {
+        let events = from..(from + EVERY).min(stream.times.len());
+        let (times, keys) = (Times::micros(&stream.times[events.clone()]), &keys[events.clone()]);
+        let values = &stream.values[events.clone()];
+        let batch: Batch<'_> = match partitions {
+            [partition] => windows.push_batch(*partition, times, keys, values),
+            _ => {
+                column.clear();
+                column.extend(stream.partitions[events].iter().map(|&number| partitions[number as usize]));
+                windows.push_batch(&column, times, keys, values)
+            }
+        }
+        .expect("the columns are of one length");
+        let _ = batch;
+        drain(&mut windows);
+    }
+    windows.finish();
+    drain(&mut windows);
+    checksum
+}
+
 pub fn drive<A: Aggregate<i64, Output = (u64, i64)>>(
     mut windows: Windowing<u64, i64, A>,
     partitions: &[Partition],
@@ -221,9 +395,7 @@ pub fn push<A: Aggregate<i64>>(
     i: usize,
 ) {
     let time = Timestamp::from_micros(stream.times[i]);
-    let admission = windows.push(partition, time, stream.keys[i], stream.values[i]);
-    debug_assert!(matches!(admission, Ok(floodmark::Admission::Accepted)));
-    let _ = admission;
+    let _ = windows.push(partition, time, stream.keys[i], stream.values[i]);
 }
 
 #[inline]
