@@ -227,6 +227,10 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
                     Stop::Heap { before, after } => self.note_heap(columns.time(next - 1), before, after),
                     Stop::Other => self.take_other(columns, partitions, &mut next),
                 }
+                // Late events come in crowds.
+                while next < end && columns.time(next) < self.late_before {
+                    self.take_other(columns, partitions, &mut next);
+                }
                 if next == end {
                     break;
                 }

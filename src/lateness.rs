@@ -1,5 +1,6 @@
 //! When a window stops accepting: the only place that decides on time, partly late or late (L1, L2).
 
+use crate::grid::Bounds;
 use crate::output::Missed;
 use crate::time::Window;
 use crate::windows::Assigner;
@@ -19,6 +20,26 @@ pub(crate) enum Verdict {
     Late(Missed),
     /// Some have closed, if any, and at least one accepts.
     Open { missed: Option<Missed> },
+}
+
+/// What late events of some slices have missed: all windows of those slices have closed, so it is the same for others.
+#[derive(Debug, Default)]
+pub(crate) struct Memo {
+    slices: [Option<(Bounds, Missed)>; 4],
+    next: usize,
+}
+
+impl Memo {
+    #[inline]
+    pub(crate) fn find(&self, time: i64) -> Option<Missed> {
+        let within = |&&((start, end), _): &&(Bounds, Missed)| start <= time && time < end;
+        self.slices.iter().flatten().find(within).map(|&(_, missed)| missed)
+    }
+
+    pub(crate) fn note(&mut self, slice: Bounds, missed: Missed) {
+        self.slices[self.next] = Some((slice, missed));
+        self.next = (self.next + 1) % self.slices.len();
+    }
 }
 
 impl Lateness {

@@ -15,6 +15,7 @@ use crate::error::{Reason, Rejected, UnknownPartition};
 use crate::fire::{Firing, Order, Sliced};
 use crate::key::ToKey;
 use crate::keyed::{Emission, Findings, Keyed, Offer};
+use crate::lateness::Memo;
 use crate::lattice::Lattice;
 use crate::output::{Admission, Event, Late, LateReason, Missed, Retracted};
 use crate::queue::{Queue, Queued, What};
@@ -59,7 +60,9 @@ pub struct Windowing<K, V, A: Aggregate<V>> {
     /// Of the slices before this some may belong to a window that is due.
     sealed: i64,
     /// Whatever is before this is late for all windows.
-    late_before: i64,
+    pub(crate) late_before: i64,
+    /// What late events have missed lately.
+    missed_before: Memo,
     pub(crate) store: Store<K, A::Acc>,
     pub(crate) progress: Progress,
     pub(crate) algebra: Algebra<V, A>,
@@ -99,6 +102,7 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
         Self {
             sealed: i64::MIN,
             late_before: i64::MIN,
+            missed_before: Memo::default(),
             store: Store::new(lattice),
             progress: Progress::new(settings.rules),
             algebra: Algebra::new(aggregate, Hashing::new(settings.seed)),
@@ -521,14 +525,29 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             return None;
         }
         let watermark = self.progress.present();
+        let missed = match self.missed_before.find(time) {
+            Some(missed) => missed,
+            None => self.judge_late(time, watermark)?,
+        };
+        let late = self.late(event, watermark, missed);
+        self.progress.note(event.partition, time);
+        self.counters.late += 1;
+        Some(late)
+    }
+
+    /// What an event misses that is late for all windows. So it stays for all others in its slice.
+    fn judge_late(&mut self, time: i64, watermark: i64) -> Option<Missed> {
         let mut findings = Findings::default();
         for sliced in &self.firing.sliced {
             findings.note(sliced.lateness.judge(&sliced.assigner, time, watermark));
         }
-        let late = self.late(event, watermark, findings.missed?);
-        self.progress.note(event.partition, time);
-        self.counters.late += 1;
-        Some(late)
+        let missed = findings.missed?;
+        if let Some(grid) = self.store.lattice().grid() {
+            let slice = grid.slice_of(time);
+            self.missed_before
+                .note((grid.slice_start(slice), grid.slice_start(slice.saturating_add(1))), missed);
+        }
+        Some(missed)
     }
 
     /// The partition's slot, whether the event is suspect and its own gap, or why it cannot be taken.
@@ -588,7 +607,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     fn late<Q>(&self, event: Offered<'_, Q, V>, watermark: i64, missed: Missed) -> Late<()> {
         let watermark = Watermark::from_micros(watermark);
         let behind = watermark.as_micros().saturating_sub(event.time.as_micros());
-        let own = self.progress.get(event.partition).map_or(Watermark::MIN, |status| status.watermark);
+        let own = Watermark::from_micros(self.progress.own(event.partition).unwrap_or(i64::MIN));
         let reason = match own.timestamp() > event.time {
             true => LateReason::Disorder { partition_watermark: own },
             false => {

@@ -66,7 +66,11 @@ impl MinTree {
 
     /// The minimum where the tree holds only lower bounds and `exact` knows the values: looks only at
     /// slots whose bound could still win.
+    #[inline]
     pub(crate) fn min_by(&self, exact: &impl Fn(u32) -> i64) -> Option<(u32, i64)> {
+        if let [_, only] = self.nodes[..] {
+            return (only < i64::MAX).then(|| (0, exact(0)));
+        }
         let mut best = None;
         self.search(1, exact, &mut best);
         best

@@ -839,6 +839,11 @@ impl Progress {
         }
     }
 
+    /// A partition's own watermark.
+    pub(crate) fn own(&self, partition: Partition) -> Option<i64> {
+        self.find(partition).map(|slot| self.lanes[slot as usize].watermark())
+    }
+
     pub(crate) fn get(&self, partition: Partition) -> Option<PartitionStatus> {
         self.find(partition).map(|slot| self.status(slot))
     }
