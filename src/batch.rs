@@ -4,7 +4,7 @@
 //! maximum change. So a batch is taken in runs of such events, and whatever ends a run goes the way of a single event.
 
 use core::hash::Hash;
-use core::hint::select_unpredictable;
+use core::ops::RangeInclusive;
 
 use crate::aggregate::Aggregate;
 use crate::error::{Rejected, UnequalColumns};
@@ -248,8 +248,8 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         }
     }
 
-    /// Takes events up to `end` if all of them go into one slice and hardly anything follows from any: then nothing
-    /// has to be looked at for each.
+    /// Takes events up to `end` if all of them go into the two slices that most events go into, and hardly anything
+    /// follows from any: then little has to be looked at for each.
     #[inline(never)]
     fn run_calm<Q: ToKey<K>>(
         &mut self,
@@ -259,20 +259,23 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         end: usize,
     ) -> Option<Stop> {
         let events = columns.part(*next, end);
-        let (earliest, latest) = bounds(events.times);
-        let (earliest, latest) = (columns.in_micros(earliest)?, columns.in_micros(latest)?);
-        let mut watch = partitions.watch_all(&mut self.progress, latest)?;
-        let slice = self.store.open_slice(earliest).filter(|slice| slice.covers(latest))?;
-        let (taken, stop) = if const { size_of::<Q>() == 0 } {
-            fill_one(&self.algebra, slice.table, &events)
-        } else {
-            fill(&self.algebra, slice.table, &mut Watched, &events, |time| {
-                Some(time.wrapping_mul(events.unit))
-            })
+        let mut watch = partitions.watch_all(&mut self.progress)?;
+        let mut pair = self.store.open_pair()?;
+        let from = events.first_from(pair.from)?;
+        let last = events.last_before(pair.until.min(watch.limit()))?;
+        let sides = Sides::of(events.times, from..=last, events.first_from(pair.edge)?)?;
+        let in_micros = |time: i64| Some(time.wrapping_mul(events.unit));
+        let algebra = &self.algebra;
+        let (taken, stop) = match (sides, &mut *pair.tables) {
+            (Sides::Both, _) => fill(algebra, &mut pair, &mut Watched, &events, in_micros),
+            (Sides::Before, [table, _]) | (Sides::After, [_, table]) => match const { size_of::<Q>() == 0 } {
+                true => fill_one(algebra, table, &events),
+                false => fill(algebra, table, &mut Watched, &events, in_micros),
+            },
         };
-        // If it is not all of them: those that were taken.
-        let taken_to = if taken == events.times.len() { latest } else { columns.latest(*next, taken)? };
-        watch.note(0, taken_to);
+        if let Some(latest) = columns.latest(*next, taken) {
+            watch.note(0, latest);
+        }
         self.counters.accepted += taken as u64;
         *next += taken;
         Some(stop)
@@ -415,6 +418,16 @@ impl<'a, Q, V> Columns<'a, Q, V> {
         time.checked_mul(self.unit)
     }
 
+    /// The first time in units that is not before an instant.
+    fn first_from(&self, micros: i64) -> Option<i64> {
+        self.last_before(micros)?.checked_add(1)
+    }
+
+    /// The last time in units that is before an instant.
+    fn last_before(&self, micros: i64) -> Option<i64> {
+        Some(micros.checked_sub(1)?.div_euclid(self.unit))
+    }
+
     /// The time of an event. What does not fit is out of range, and so are the ends of time.
     fn time(&self, place: usize) -> i64 {
         self.times[place].saturating_mul(self.unit)
@@ -431,13 +444,34 @@ impl<'a, Q, V> Columns<'a, Q, V> {
     }
 }
 
-/// The earliest and the latest of some times.
-#[inline(always)]
-fn bounds(times: &[i64]) -> (i64, i64) {
-    // Which of them is the latest so far is anything but regular.
-    times.iter().fold((i64::MAX, i64::MIN), |(first, last), &time| {
-        (select_unpredictable(time < first, time, first), select_unpredictable(time > last, time, last))
-    })
+/// On which sides of an edge some times are.
+#[derive(Clone, Copy)]
+enum Sides {
+    Before,
+    After,
+    Both,
+}
+
+impl Sides {
+    /// That of times that are all in a range, if they are.
+    #[inline(always)]
+    fn of(times: &[i64], range: RangeInclusive<i64>, edge: i64) -> Option<Self> {
+        let (from, last) = range.into_inner();
+        // By the signs of differences, so that no time takes a branch. (Where the range is not empty at least one of the
+        // two differences of a time that is outside is negative, even if they overflow.)
+        let (mut outside, mut before, mut after) = (0, 0, 0);
+        for &time in times {
+            outside |= time.wrapping_sub(from) | last.wrapping_sub(time);
+            before |= time.wrapping_sub(edge);
+            after |= !time.wrapping_sub(edge);
+        }
+        match (outside < 0 || last < from, before < 0, after < 0) {
+            (true, ..) => None,
+            (_, true, true) => Some(Self::Both),
+            (_, true, false) => Some(Self::Before),
+            (_, false, _) => Some(Self::After),
+        }
+    }
 }
 
 /// The partitions of a block's events.
@@ -445,8 +479,8 @@ trait Source: Copy {
     /// The partition of the event at a place.
     fn of(self, place: usize) -> Partition;
 
-    /// The watch over all events up to `latest`, if it is one partition's and they pass.
-    fn watch_all(self, progress: &mut Progress, latest: i64) -> Option<WatchOne<'_>>;
+    /// The watch over events that all are of one partition.
+    fn watch_all(self, progress: &mut Progress) -> Option<WatchOne<'_>>;
 
     type Watch<'a>: Watch
     where
@@ -470,8 +504,8 @@ impl Source for One {
     }
 
     #[inline(always)]
-    fn watch_all(self, progress: &mut Progress, latest: i64) -> Option<WatchOne<'_>> {
-        Some(progress.watch_one(self.0)).filter(|watch| watch.all_pass(latest))
+    fn watch_all(self, progress: &mut Progress) -> Option<WatchOne<'_>> {
+        Some(progress.watch_one(self.0))
     }
 
     type Watch<'a> = WatchOne<'a>;
@@ -490,7 +524,7 @@ impl Source for Each<'_> {
         self.0[place]
     }
 
-    fn watch_all(self, _: &mut Progress, _: i64) -> Option<WatchOne<'_>> {
+    fn watch_all(self, _: &mut Progress) -> Option<WatchOne<'_>> {
         None
     }
 

@@ -122,6 +122,14 @@ impl<K, T> OpenSlice<'_, K, T> {
     }
 }
 
+/// Two slices that are open from some instant on: one before an edge, one after it.
+pub(crate) struct OpenPair<'a, K, T> {
+    pub(crate) from: i64,
+    pub(crate) edge: i64,
+    pub(crate) until: i64,
+    pub(crate) tables: &'a mut [Table<K, T>; 2],
+}
+
 /// Where the tables of events are.
 pub(crate) trait Tables<K, T> {
     /// The table of an event at `time`, if that is here.
@@ -133,6 +141,16 @@ impl<K, T> Tables<K, T> for &mut Table<K, T> {
     #[inline(always)]
     fn at(&mut self, _: i64) -> Option<&mut Table<K, T>> {
         Some(self)
+    }
+}
+
+/// For events that are known to go into one of them.
+impl<K, T> Tables<K, T> for &mut OpenPair<'_, K, T> {
+    #[inline(always)]
+    fn at(&mut self, time: i64) -> Option<&mut Table<K, T>> {
+        // Which of the two it is may well be random.
+        let [before, after] = &mut *self.tables;
+        Some(core::hint::select_unpredictable(time >= self.edge, after, before))
     }
 }
 
@@ -292,6 +310,14 @@ impl<K, T> Store<K, T> {
             span: *span,
             ruler: *ruler,
         }
+    }
+
+    /// The two slices that most events go into, if they are open.
+    #[inline(always)]
+    pub(crate) fn open_pair(&mut self) -> Option<OpenPair<'_, K, T>> {
+        let Hot { from, span, edge, tables, .. } = &mut self.hot;
+        let until = from.wrapping_add(*span as i64);
+        (*span > 0).then_some(OpenPair { from: *from, edge: *edge, until, tables })
     }
 
     /// The slice at `time`, if it is one of the two that most events go into.

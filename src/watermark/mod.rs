@@ -238,10 +238,10 @@ pub(crate) struct WatchOne<'a> {
 }
 
 impl WatchOne<'_> {
-    /// Whether all events up to `latest` pass.
+    /// What is before this passes.
     #[inline(always)]
-    pub(crate) fn all_pass(&self, latest: i64) -> bool {
-        latest < self.limit
+    pub(crate) fn limit(&self) -> i64 {
+        self.limit
     }
 }
 
