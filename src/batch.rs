@@ -175,6 +175,39 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     /// A key may be borrowed ([`ToKey`]). For a stream without keys let the kernel's key be `()`, and the column
     /// `vec![(); n]`, which takes no memory.
     ///
+    /// Best in batches of some hundred events or more, whose times are out of order by less than a window's slide.
+    ///
+    /// ```
+    /// use chrono::TimeDelta;
+    /// use floodmark::{Admission, Config, Sum, Times};
+    ///
+    /// let mut windows = Config::tumbling(TimeDelta::seconds(10))
+    ///     .max_disorder(TimeDelta::seconds(2))
+    ///     .build(Sum::of(|bytes: &u64| *bytes))?;
+    /// let input = windows.add_partition();
+    ///
+    /// let seconds = [3, 1, 14, 8, 25];
+    /// let batch = windows.push_batch(
+    ///     input,
+    ///     Times::seconds(&seconds),
+    ///     &["alpha", "beta", "alpha", "beta", "alpha"],
+    ///     &[10, 20, 30, 40, 50],
+    /// )?;
+    /// for (index, outcome) in batch.exceptions() {
+    ///     // The event at 8 s came when the watermark was at 12 s.
+    ///     assert!(matches!(outcome, Ok(Admission::Late(late)) if late.event == 3 && *index == 3));
+    /// }
+    /// assert_eq!(batch.accepted(), 4);
+    ///
+    /// let mut sums = Vec::new();
+    /// while let Some(pane) = windows.poll() {
+    ///     sums.push((*pane.key, pane.value));
+    /// }
+    /// sums.sort();
+    /// assert_eq!(sums, [("alpha", 10), ("alpha", 30), ("beta", 20)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// When the columns are not of one length: then no event has been taken.

@@ -11,8 +11,8 @@
 //!
 //! There is one type, [`Windowing`], and four kinds of methods:
 //!
-//! 1. **Offer** events: [`push`](Windowing::push). Each is *accepted*, *partly late*, *late*, *unassigned*
-//!    or *rejected*, and what is not taken comes back whole.
+//! 1. **Offer** events: [`push`](Windowing::push), or [`push_batch`](Windowing::push_batch) for columns of them. Each is
+//!    *accepted*, *partly late*, *late*, *unassigned* or *rejected*, and what is not taken comes back whole.
 //! 2. **Declare** what is known of time: [`set_watermark`](Windowing::set_watermark),
 //!    [`mark_idle`](Windowing::mark_idle), [`add_partition`](Windowing::add_partition),
 //!    [`end_partition`](Windowing::end_partition), [`tick`](Windowing::tick),

@@ -5,8 +5,8 @@ mod shared;
 
 use chrono::TimeDelta;
 use floodmark::{
-    Accumulation, Admission, Aggregate, Collect, Config, Count, LateFiring, Max, Partition, Sum, Timestamp,
-    Trigger, Watermark, Windowing, Windows,
+    Accumulation, Admission, Aggregate, Collect, Config, Count, LateFiring, Max, Partition, Sum, Times,
+    Timestamp, Trigger, Watermark, Windowing, Windows,
 };
 use shared::allocation::{Tally, measure, tally};
 
@@ -146,6 +146,38 @@ fn e2_steady_sliding_of_sparse_slices_allocates_nothing() {
 #[test]
 fn e2_steady_sliding_by_subtraction_of_sparse_slices_allocates_nothing() {
     assert_steady(sliding().subtract_on_evict(), 1, Stream::new(100, 1000), 400, 400);
+}
+
+/// Late events in every batch, too.
+#[test]
+fn e2_steady_batches_allocate_nothing() {
+    let mut kernel = tumbling();
+    let partition = kernel.add_partition();
+    let mut stream = Stream::new(10_000, 1000);
+    let (mut times, mut keys, mut values) = (Vec::new(), Vec::new(), Vec::new());
+    let mut run = |batches: usize| {
+        let (mut late, mut panes) = (0, 0);
+        for _ in 0..batches {
+            (times.clear(), keys.clear(), values.clear());
+            for place in 0..700 {
+                let (time, key, value) = stream.next();
+                let behind = if place % 10 == 9 { 5 * SECOND } else { 0 };
+                times.push(time.as_micros() - behind);
+                keys.push(key);
+                values.push(value);
+            }
+            let batch = kernel.push_batch(partition, Times::micros(&times), &keys, &values).unwrap();
+            late += batch.exceptions().len();
+            while kernel.poll().is_some() {
+                panes += 1;
+            }
+        }
+        (late, panes)
+    };
+    run(300);
+    let ((late, panes), tally) = measure(|| run(600));
+    assert!(late > 600 * 60 && panes > 1000, "{late} late, {panes} panes");
+    assert_eq!(tally, Tally::default());
 }
 
 #[test]
