@@ -4,6 +4,7 @@
 //! maximum change. So a batch is taken in runs of such events, and whatever ends a run goes the way of a single event.
 
 use core::hash::Hash;
+use core::hint::black_box;
 use core::ops::RangeInclusive;
 
 use crate::aggregate::Aggregate;
@@ -250,34 +251,51 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let mut next = 0;
         while next < columns.times.len() {
             let end = columns.times.len().min(next + BLOCK);
-            let mut stop = self.run_calm(columns, partitions, &mut next, end).unwrap_or(Stop::End);
-            if !self.keyed.is_empty() {
-                self.touch(&columns.keys[next..end]);
-            }
-            loop {
-                match stop {
-                    Stop::End => {}
-                    Stop::Heap { before, after } => self.note_heap(columns.time(next - 1), before, after),
-                    Stop::Other => self.take_other(columns, partitions, &mut next),
+            match self.keyed.is_empty() {
+                true => self.push_block(columns, partitions, &mut next, end),
+                false => {
+                    self.touch(&columns.keys[next..end]);
+                    while next < end {
+                        self.take_other(columns, partitions, &mut next);
+                    }
                 }
-                // Late events come in crowds.
-                while next < end && columns.time(next) < self.late_before {
-                    self.take_other(columns, partitions, &mut next);
-                }
-                if next == end {
-                    break;
-                }
-                stop = self.run(columns, partitions, &mut next, end);
             }
         }
     }
 
-    /// Brings what keys have of their own windows near: the misses of many events overlap, those of events that are
-    /// taken one after the other would not.
+    /// Brings the sessions of keys near: the misses of many events overlap, those of events that are taken one after the
+    /// other would not.
     fn touch<Q: ToKey<K>>(&self, keys: &[Q]) {
-        for (_, keyed) in &self.keyed {
+        for (_, keyed) in self.keyed.iter().filter(|(_, keyed)| keyed.is_plain()) {
             let touched = keys.iter().map(|key| keyed.touch(self.algebra.hashing.hash(key)));
-            core::hint::black_box(touched.fold(0, |all, one| all ^ one));
+            black_box(touched.fold(0, |all, one| all ^ one));
+        }
+    }
+
+    // Events that go into slices.
+
+    fn push_block<Q: ToKey<K>>(
+        &mut self,
+        columns: &Columns<'_, Q, V>,
+        partitions: impl Source,
+        next: &mut usize,
+        end: usize,
+    ) {
+        let mut stop = self.run_calm(columns, partitions, next, end).unwrap_or(Stop::End);
+        loop {
+            match stop {
+                Stop::End => {}
+                Stop::Heap { before, after } => self.note_heap(columns.time(*next - 1), before, after),
+                Stop::Other => self.take_other(columns, partitions, next),
+            }
+            // Late events come in crowds.
+            while *next < end && columns.time(*next) < self.late_before {
+                self.take_other(columns, partitions, next);
+            }
+            if *next == end {
+                return;
+            }
+            stop = self.run(columns, partitions, next, end);
         }
     }
 

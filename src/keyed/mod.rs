@@ -467,6 +467,8 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     /// Sorts the timers of the first day, if it has begun; those that have been moved since go to later ones.
     fn take_day(&mut self, watermark: i64) -> Option<()> {
         let (day, ids) = self.timers.take_day(watermark)?;
+        // Their misses overlap here, and would not below.
+        core::hint::black_box(ids.iter().fold(0, |all, &id| all ^ self.touch_cell(id)));
         for &id in &ids {
             let Some(Some(slot)) = self.cells.get_mut(id as usize) else { continue };
             if self.timers.is_under(day, slot.armed) {
@@ -742,7 +744,11 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     /// Reads something of a key's session, if it has one, so that it is near when the key's event comes.
     #[inline]
     pub(crate) fn touch(&self, hash: u64) -> i64 {
-        let id = self.index.find(hash, |_| true).copied().unwrap_or(u32::MAX);
+        self.index.find(hash, |_| true).map_or(0, |&id| self.touch_cell(id))
+    }
+
+    #[inline(always)]
+    fn touch_cell(&self, id: u32) -> i64 {
         self.cell(id).map_or(0, |cell| cell.start ^ i64::from(cell.state.ended))
     }
 
