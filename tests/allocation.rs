@@ -158,7 +158,9 @@ fn e2_steady_batches_allocate_nothing() {
     let mut run = |batches: usize| {
         let (mut late, mut panes) = (0, 0);
         for _ in 0..batches {
-            (times.clear(), keys.clear(), values.clear());
+            times.clear();
+            keys.clear();
+            values.clear();
             for place in 0..700 {
                 let (time, key, value) = stream.next();
                 let behind = if place % 10 == 9 { 5 * SECOND } else { 0 };
