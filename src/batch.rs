@@ -314,6 +314,8 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let mut pair = self.store.open_pair()?;
         let from = events.first_from(pair.from)?;
         let last = events.last_before(pair.until.min(watch.limit()))?;
+        // (So that no difference of two times in there overflows.)
+        last.checked_sub(from)?;
         let sides = Sides::of(events.times, from..=last, events.first_from(pair.edge)?)?;
         let in_micros = |time: i64| Some(time.wrapping_mul(events.unit));
         let algebra = &self.algebra;
@@ -374,7 +376,11 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         next: &mut usize,
     ) {
         let index = columns.first + *next;
-        let admission = self.admit(columns.event(*next, partitions.of(*next)));
+        let event = columns.event(*next, partitions.of(*next));
+        let admission = match columns.in_micros(columns.times[*next]) {
+            Some(_) => self.admit(event),
+            None => Err(self.reject_unfit(event.partition, event.time)),
+        };
         *next += 1;
         let outcome = match admission {
             Ok(Admission::Accepted) => return,
@@ -430,13 +436,15 @@ fn fill_one<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>>(
 ) -> (usize, Stop) {
     let Some(key) = events.keys.first() else { return (0, Stop::End) };
     let Some(partial) = table.get_mut(algebra.hashing.hash(key), key) else { return (0, Stop::Other) };
-    let before = algebra.aggregate.heap_bytes(partial);
-    for (&time, value) in events.times.iter().zip(events.values) {
-        let time = Timestamp::from_micros(time.wrapping_mul(events.unit));
-        algebra.aggregate.add(partial, time, value);
+    for (taken, (&time, value)) in events.times.iter().zip(events.values).enumerate() {
+        let before = algebra.aggregate.heap_bytes(partial);
+        algebra.aggregate.add(partial, Timestamp::from_micros(time.wrapping_mul(events.unit)), value);
+        let after = algebra.aggregate.heap_bytes(partial);
+        if before != after {
+            return (taken + 1, Stop::Heap { before, after });
+        }
     }
-    let after = algebra.aggregate.heap_bytes(partial);
-    (events.times.len(), if before == after { Stop::End } else { Stop::Heap { before, after } })
+    (events.times.len(), Stop::End)
 }
 
 /// Events of a batch.
@@ -479,7 +487,7 @@ impl<'a, Q, V> Columns<'a, Q, V> {
         Some(micros.checked_sub(1)?.div_euclid(self.unit))
     }
 
-    /// The time of an event. What does not fit is out of range, and so are the ends of time.
+    /// The time of an event, or the end of time that it lies beyond.
     fn time(&self, place: usize) -> i64 {
         self.times[place].saturating_mul(self.unit)
     }

@@ -272,7 +272,8 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     fn keyed_pane(&mut self, definition: u32) -> Option<Pane<'_, K, A::Output>> {
         let (key, Emission { start, end, partial, timing, index, replaced }) = self.emitted.as_ref()?;
         let lateness = self.settings.definitions.get(definition as usize)?.lateness;
-        let closed = self.progress.settled() >= lateness.closes(*end);
+        // (What was settled last may be behind: the next boundary is that of windows that are there.)
+        let closed = lateness.allowed > 0 && self.progress.present() >= lateness.closes(*end);
         let quiet = self.queue.is_empty() && self.keyed.iter().all(|(_, keyed)| keyed.is_quiet());
         let is_last = match timing {
             Timing::Early => false,

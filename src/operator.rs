@@ -448,7 +448,6 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     }
 
     /// The long way: the same decisions in full, in the order that `push` documents.
-    /// The long way: the same decisions in full, in the order that `push` documents.
     pub(crate) fn admit<Q: ToKey<K>>(&mut self, event: Offered<'_, Q, V>) -> Result<Admission<()>, Reason> {
         let time = event.time.as_micros();
         if self.admit_into_session(event) {
@@ -499,7 +498,8 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let (first, beyond) = self.settings.admits;
         let [(_, keyed)] = &mut self.keyed[..] else { return false };
         let is_plain = keyed.is_plain() && self.firing.sliced.is_empty() && self.gap_by.is_none();
-        let is_free = self.settings.state_budget == usize::MAX && !self.progress.is_unsettled();
+        let has_ended = self.progress.settled() == i64::MAX;
+        let is_free = self.settings.state_budget == usize::MAX && !self.progress.is_unsettled() && !has_ended;
         let is_in_range = first <= micros && micros < beyond;
         if !(is_plain && is_free && is_in_range && self.progress.passes(partition, micros)) {
             return false;
@@ -524,6 +524,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         if !in_range || self.progress.is_unsettled() || !self.progress.passes(event.partition, time) {
             return None;
         }
+        self.progress.refresh();
         let watermark = self.progress.present();
         let missed = match self.missed_before.find(time) {
             Some(missed) => missed,
@@ -588,6 +589,20 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         match (given, gap) {
             (Some(given), Some(..=0)) => Err(Reason::Gap { given }),
             _ => Ok(gap),
+        }
+    }
+
+    /// Why an event cannot be taken whose time, nearest to which is this, does not fit 64 bits of microseconds.
+    pub(crate) fn reject_unfit(&mut self, partition: Partition, time: Timestamp) -> Reason {
+        self.counters.rejected += 1;
+        if self.progress.find(partition).is_none() {
+            return Reason::UnknownPartition(UnknownPartition { partition });
+        }
+        let (first, beyond) = self.settings.admits;
+        Reason::OutOfRange {
+            time,
+            first: Timestamp::from_micros(first),
+            beyond: Timestamp::from_micros(beyond),
         }
     }
 

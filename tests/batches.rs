@@ -343,3 +343,52 @@ fn a_stream_without_keys_needs_no_memory_for_their_column() {
     let expected = |start: i64| (1_000, (start..start + 1_000).sum::<i64>());
     assert_eq!(panes, [0, 1_000, 2_000, 3_000, 4_000].map(expected));
 }
+
+/// Also where nothing needs to be looked at for each event but its value.
+#[test]
+fn e2_a_batch_without_keys_keeps_to_the_budget_event_by_event() {
+    let kernel = || {
+        let config = Config::tumbling(micros(1_000)).max_disorder(micros(10)).state_budget(4_000);
+        let mut kernel: Windowing<(), u64, _> = config.build(Collect::of(|value: &u64| *value)).unwrap();
+        let partition = kernel.add_partition();
+        // The watermark is past zero then: nothing follows from any of the events below.
+        assert!(kernel.push(partition, Timestamp::from_micros(20), (), 0).is_ok());
+        (kernel, partition)
+    };
+    let (mut single, partition) = kernel();
+    let times: Vec<i64> = (1..=255).collect();
+    let values = [7; 255];
+    let pushes = times.iter().map(|&time| single.push(partition, Timestamp::from_micros(time), (), 7));
+    let accepted = pushes.filter(|push| push.is_ok()).count() as u64;
+    let (mut batched, partition) = kernel();
+    let batch = batched.push_batch(partition, Times::micros(&times), &[(); 255], &values).unwrap();
+    assert!((50..255).contains(&accepted), "the budget is reached after {accepted}");
+    assert_eq!(batch.accepted(), accepted);
+    assert_eq!(batched.state_bytes(), single.state_bytes());
+}
+
+#[test]
+fn t2_a_time_that_does_not_fit_is_rejected_where_the_end_of_time_would_not_be() {
+    let mut kernel: Windowing<u16, i64, Count> = Config::session(micros(10)).build(Count).unwrap();
+    let partition = kernel.add_partition();
+    assert!(kernel.push(partition, Timestamp::MIN, 1, 0).is_ok());
+    let batch = kernel.push_batch(partition, Times::seconds(&[i64::MIN]), &[2], &[0]).unwrap();
+    let [(0, Err(rejected))] = batch.exceptions() else { panic!("{batch:?}") };
+    assert!(rejected.is_out_of_range(), "{rejected}");
+    let nobody = Partition::from_u64(77);
+    let batch = kernel.push_batch(nobody, Times::seconds(&[i64::MIN]), &[2], &[0]).unwrap();
+    let [(0, Err(rejected))] = batch.exceptions() else { panic!("{batch:?}") };
+    assert!(rejected.is_unknown_partition(), "{rejected}");
+}
+
+/// At the end of input there is no next watermark that something would have to end by.
+#[test]
+fn l3_after_the_end_every_session_is_late() {
+    let mut kernel: Windowing<u16, i64, Count> = Config::session(micros(10)).build(Count).unwrap();
+    kernel.finish();
+    let partition = kernel.add_partition();
+    for _ in 0..3 {
+        let pushed = kernel.push(partition, Timestamp::from_micros(i64::MAX - 10), 1, 0).unwrap();
+        assert!(matches!(pushed, Admission::Late(_)), "{pushed:?}");
+    }
+}

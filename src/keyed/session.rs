@@ -113,6 +113,9 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
 
     /// Takes an event into its key's only session, which it does not make start earlier, or into a new one; if that is
     /// not what would happen, or if the session ends before `boundary`, does nothing.
+    ///
+    /// Why that is right: the watermark is before `boundary`, whatever it is exactly. So a session that does not end before
+    /// that has not ended, accepts, and is not due; and a new one cannot be due before anything is known to be.
     pub(crate) fn take_quickly<Q: ToKey<K>, V, A: Aggregate<V, Acc = T>>(
         &mut self,
         (key, hash): (&Q, u64),

@@ -27,7 +27,7 @@ pub(super) struct Timers {
     other_years: BTreeMap<i64, Vec<u32>>,
     /// What all lists of cells have room for.
     room: usize,
-    /// The longest list there has been.
+    /// What the longest of them has room for, at most.
     longest: usize,
 }
 
@@ -65,9 +65,13 @@ impl Timers {
 
     /// Bytes by which so many timers more may make this grow.
     pub(super) fn growth(&self, more: usize) -> usize {
-        let day = self.longest.max(4) * size_of::<u32>() + size_of::<(i64, Vec<u32>)>();
         let year = if self.year.is_empty() { YEAR as usize * size_of::<Vec<u32>>() } else { 0 };
-        year + more * day + growth::<Timer>(self.first.len(), self.first.capacity(), more)
+        // Each list grows to twice its size at most, and others are new.
+        let lists = (more * self.longest).min(self.room) * size_of::<u32>();
+        let new = more * (4 * size_of::<u32>() + size_of::<(i64, Vec<u32>)>());
+        // When a day is sorted its timers are all here.
+        let sorted = growth::<Timer>(self.first.len(), self.first.capacity(), self.longest + more);
+        year + lists + new + sorted
     }
 
     fn day_of(&self, at: i64) -> i64 {
@@ -89,6 +93,10 @@ impl Timers {
         if self.year.is_empty() {
             self.year.resize_with(YEAR as usize, Vec::new);
             self.new_year = day.saturating_sub(YEAR / 4);
+        }
+        if day < self.new_year {
+            self.end_year();
+            self.begin_year(day.saturating_sub(YEAR / 4));
         }
         let cells = match self.is_this_year(day) {
             true => {
@@ -131,36 +139,50 @@ impl Timers {
     }
 
     /// Takes the first day, if it has begun at this watermark and none before has anything left: its number, and the
-    /// cells that are put down under it. They are to be put back.
+    /// cells that are put down under it. Those must all be [put back](Self::put_back), or forgotten, and the day
+    /// [ended](Self::end_day).
     pub(super) fn take_day(&mut self, watermark: i64) -> Option<(i64, Vec<u32>)> {
         let day = self.first_day().filter(|&day| day <= self.day_of(watermark))?;
         self.taken = Some(day);
-        let cells = if self.is_this_year(day) && self.busy & 1 << day.rem_euclid(YEAR) != 0 {
+        let cells = if self.is_this_year(day) && (self.busy & (1 << day.rem_euclid(YEAR))) != 0 {
             self.busy &= !(1 << day.rem_euclid(YEAR));
             core::mem::take(&mut self.year[day.rem_euclid(YEAR) as usize])
         } else {
             self.other_years.remove(&day)?
         };
         self.room -= cells.capacity();
-        self.begin_year(day);
+        if day > self.new_year {
+            self.begin_year(day);
+        }
+        let lists = self.year.iter().chain(self.other_years.values());
+        self.longest = lists.map(Vec::capacity).max().unwrap_or(0).max(cells.capacity());
         Some((day, cells))
     }
 
-    /// The year goes on from this day, the first of all.
+    /// The year begins with this day; none of the days before it that it had has any timers.
     fn begin_year(&mut self, day: i64) {
-        if day < self.new_year {
-            return;
-        }
         self.new_year = day;
-        while let Some(other) = self.other_years.first_entry()
-            && day.abs_diff(*other.key()) < YEAR as u64
+        while let Some((&other, _)) = self.other_years.range(day..).next()
+            && day.abs_diff(other) < YEAR as u64
+            && let Some(cells) = self.other_years.remove(&other)
         {
-            let (day, cells) = other.remove_entry();
-            self.busy |= 1 << day.rem_euclid(YEAR);
-            let place = &mut self.year[day.rem_euclid(YEAR) as usize];
+            self.busy |= 1 << other.rem_euclid(YEAR);
+            let place = &mut self.year[other.rem_euclid(YEAR) as usize];
             self.room -= place.capacity();
             *place = cells;
         }
+    }
+
+    /// All days of the year become days of another.
+    fn end_year(&mut self) {
+        for place in 0..YEAR {
+            let Some(day) = self.new_year.checked_add(place) else { break };
+            if self.busy & (1 << day.rem_euclid(YEAR)) != 0 {
+                let cells = core::mem::take(&mut self.year[day.rem_euclid(YEAR) as usize]);
+                self.other_years.insert(day, cells);
+            }
+        }
+        self.busy = 0;
     }
 
     /// A timer of the day being taken, or of a later one.

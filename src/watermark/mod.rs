@@ -623,7 +623,7 @@ impl Progress {
         self.present()
     }
 
-    /// The same for who is not the host.
+    /// The same where it is not the host that looks: exact, where [`settled`](Self::settled) may be behind.
     pub(crate) fn present(&self) -> i64 {
         match (self.without_minimum(), self.holder()) {
             (Some(watermark), _) => watermark,
@@ -739,6 +739,16 @@ impl Progress {
                 return Some(exact);
             }
             self.tree.set(slot, exact.min(TOP));
+        }
+    }
+
+    /// Brings the bounds up to date for who looks at the present watermark again and again, and at who holds it.
+    pub(crate) fn refresh(&mut self) {
+        if self.without_minimum().is_none() {
+            self.least();
+            if self.tree.min().map(|(slot, _)| slot) != self.armed {
+                self.set_alarm();
+            }
         }
     }
 
