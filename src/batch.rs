@@ -3,6 +3,7 @@
 //! What makes an event cheap is that almost always nothing follows from it but that its partial and its partition's
 //! maximum change. So a batch is taken in runs of such events, and whatever ends a run goes the way of a single event.
 
+use alloc::vec::Vec;
 use core::hash::Hash;
 use core::hint::black_box;
 use core::ops::RangeInclusive;
@@ -100,8 +101,8 @@ impl<'a> From<&'a [Timestamp]> for Times<'a> {
     }
 }
 
-impl<'a> From<&'a alloc::vec::Vec<Timestamp>> for Times<'a> {
-    fn from(times: &'a alloc::vec::Vec<Timestamp>) -> Self {
+impl<'a> From<&'a Vec<Timestamp>> for Times<'a> {
+    fn from(times: &'a Vec<Timestamp>) -> Self {
         Self::from(times.as_slice())
     }
 }
@@ -128,8 +129,8 @@ impl<'a> From<&'a [Partition]> for Partitions<'a> {
     }
 }
 
-impl<'a> From<&'a alloc::vec::Vec<Partition>> for Partitions<'a> {
-    fn from(partitions: &'a alloc::vec::Vec<Partition>) -> Self {
+impl<'a> From<&'a Vec<Partition>> for Partitions<'a> {
+    fn from(partitions: &'a Vec<Partition>) -> Self {
         Self::from(partitions.as_slice())
     }
 }
@@ -320,10 +321,10 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let in_micros = |time: i64| Some(time.wrapping_mul(events.unit));
         let algebra = &self.algebra;
         let (taken, stop) = match (sides, &mut *pair.tables) {
-            (Sides::Both, _) => fill(algebra, &mut pair, &mut Watched, &events, in_micros),
+            (Sides::Both, _) => add_all(algebra, &mut pair, &mut Watched, &events, in_micros),
             (Sides::Before, [table, _]) | (Sides::After, [_, table]) => match const { size_of::<Q>() == 0 } {
-                true => fill_one(algebra, table, &events),
-                false => fill(algebra, table, &mut Watched, &events, in_micros),
+                true => add_all_to_one(algebra, table, &events),
+                false => add_all(algebra, table, &mut Watched, &events, in_micros),
             },
         };
         if let Some(latest) = columns.latest(*next, taken) {
@@ -349,7 +350,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             let events = columns.part(first, end);
             let mut watch = partitions.watch(&mut self.progress, first);
             let taken;
-            (taken, stop) = fill(&self.algebra, slice, &mut watch, &events, |time| events.in_micros(time));
+            (taken, stop) = add_all(&self.algebra, slice, &mut watch, &events, |time| events.in_micros(time));
             *next += taken;
         }
         if matches!(stop, Stop::Other) && *next >= first + SHORT {
@@ -361,7 +362,8 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             let mut watch = partitions.watch(&mut self.progress, *next);
             let tables = self.store.open_tables();
             let taken;
-            (taken, stop) = fill(&self.algebra, tables, &mut watch, &events, |time| events.in_micros(time));
+            (taken, stop) =
+                add_all(&self.algebra, tables, &mut watch, &events, |time| events.in_micros(time));
             *next += taken;
         }
         self.counters.accepted += (*next - first) as u64;
@@ -393,7 +395,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
 
 /// Takes events into tables for as long as hardly anything follows from them; how many, and why no more.
 #[inline(always)]
-fn fill<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>>(
+fn add_all<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>>(
     algebra: &Algebra<V, A>,
     mut tables: impl Tables<K, A::Acc>,
     watch: &mut impl Watch,
@@ -429,7 +431,7 @@ fn fill<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>>(
 
 /// The same for events that all have one key, because keys take no memory.
 #[inline(always)]
-fn fill_one<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>>(
+fn add_all_to_one<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>>(
     algebra: &Algebra<V, A>,
     table: &mut Table<K, A::Acc>,
     events: &Columns<'_, Q, V>,
