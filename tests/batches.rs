@@ -392,3 +392,19 @@ fn l3_after_the_end_every_session_is_late() {
         assert!(matches!(pushed, Admission::Late(_)), "{pushed:?}");
     }
 }
+
+/// Who holds the watermark is told as it is, not as it was looked at last.
+#[test]
+fn s2_why_an_event_is_late_does_not_depend_on_snapshots() {
+    let config = Config::tumbling(micros(100)).max_disorder(micros(0)).seed(1);
+    let mut kernel: Windowing<u16, i64, Count> = config.clone().build(Count).unwrap();
+    let [first, second, third] = [(); 3].map(|()| kernel.add_partition());
+    kernel.mark_idle(third).unwrap();
+    for (partition, time) in [(first, 350), (second, 310), (third, 50), (second, 350)] {
+        let _ = kernel.push(partition, Timestamp::from_micros(time), 1, 0).unwrap();
+    }
+    let mut restored = config.build(Count).unwrap().restore(&kernel.snapshot()).unwrap();
+    let again = kernel.push(third, Timestamp::from_micros(50), 1, 0).unwrap();
+    assert!(matches!(again, Admission::Late(_)), "{again:?}");
+    assert_eq!(again, restored.push(third, Timestamp::from_micros(50), 1, 0).unwrap());
+}
