@@ -408,3 +408,34 @@ fn s2_why_an_event_is_late_does_not_depend_on_snapshots() {
     assert!(matches!(again, Admission::Late(_)), "{again:?}");
     assert_eq!(again, restored.push(third, Timestamp::from_micros(50), 1, 0).unwrap());
 }
+
+/// The pane of a session that has grown since is its last when the watermark says so.
+#[test]
+fn s2_which_pane_is_the_last_does_not_depend_on_snapshots() {
+    let config = Config::session(micros(10)).allowed_lateness(micros(100)).max_disorder(micros(200)).seed(1);
+    let mut kernel: Windowing<u16, i64, Count> = config.clone().build(Count).unwrap();
+    let partition = kernel.add_partition();
+    let push = |kernel: &mut Windowing<u16, i64, Count>, key: u16, time: i64| {
+        assert!(kernel.push(partition, Timestamp::from_micros(time), key, 0).is_ok());
+    };
+    let panes = |kernel: &mut Windowing<u16, i64, Count>| {
+        let mut panes = vec![];
+        while let Some(pane) = kernel.poll() {
+            panes.push((*pane.key, pane.window, pane.value, pane.is_last));
+        }
+        panes
+    };
+    push(&mut kernel, 1, 0);
+    push(&mut kernel, 2, 212);
+    assert_eq!(panes(&mut kernel).len(), 1);
+    push(&mut kernel, 1, 0);
+    (1..=12).for_each(|n| push(&mut kernel, 1, 10 * n));
+    let mut restored = config.build(Count).unwrap().restore(&kernel.snapshot()).unwrap();
+    for kernel in [&mut kernel, &mut restored] {
+        push(kernel, 2, 213);
+        push(kernel, 3, 315);
+    }
+    let expected = panes(&mut kernel);
+    assert!(!expected.is_empty());
+    assert_eq!(panes(&mut restored), expected);
+}
