@@ -394,7 +394,9 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
 }
 
 /// Takes events into tables for as long as hardly anything follows from them; how many, and why no more.
-#[inline(always)]
+///
+/// A function of its own, so that these few lines have all registers.
+#[inline(never)]
 fn add_all<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>>(
     algebra: &Algebra<V, A>,
     mut tables: impl Tables<K, A::Acc>,
@@ -402,31 +404,27 @@ fn add_all<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>>(
     events: &Columns<'_, Q, V>,
     in_micros: impl Fn(i64) -> Option<i64>,
 ) -> (usize, Stop) {
-    let (aggregate, hashing) = (&algebra.aggregate, &algebra.hashing);
     let mut taken = 0;
     for ((&time, key), value) in events.times.iter().zip(events.keys).zip(events.values) {
-        let Some(time) = in_micros(time).filter(|&time| watch.passes(taken, time)) else {
-            return (taken, Stop::Other);
-        };
-        let Some(table) = tables.at(time) else { return (taken, Stop::Other) };
+        let Some(time) = in_micros(time).filter(|&time| watch.passes(taken, time)) else { break };
+        let Some(table) = tables.at(time) else { break };
         let at = Timestamp::from_micros(time);
-        let hash = hashing.hash(key);
-        let (before, after) = if let Some(partial) = table.get_mut(hash, key) {
-            let before = aggregate.heap_bytes(partial);
-            aggregate.add(partial, at, value);
-            (before, aggregate.heap_bytes(partial))
-        } else if let Some(heap) = algebra.insert_new(table, hash, key, at, value) {
-            (0, heap)
-        } else {
-            return (taken, Stop::Other);
-        };
+        let hash = algebra.hashing.hash(key);
+        if let Some(partial) = table.get_moved(hash, key) {
+            let before = algebra.aggregate.heap_bytes(partial);
+            algebra.aggregate.add(partial, at, value);
+            let after = algebra.aggregate.heap_bytes(partial);
+            if before != after {
+                watch.note(taken, time);
+                return (taken + 1, Stop::Heap { before, after });
+            }
+        } else if !algebra.add_unfound(table, hash, key, at, value) {
+            break;
+        }
         watch.note(taken, time);
         taken += 1;
-        if before != after {
-            return (taken, Stop::Heap { before, after });
-        }
     }
-    (taken, Stop::End)
+    (taken, if taken == events.times.len() { Stop::End } else { Stop::Other })
 }
 
 /// The same for events that all have one key, because keys take no memory.

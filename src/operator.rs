@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 use core::hash::Hash;
+use core::mem::needs_drop;
 use core::ops::Range;
 
 use chrono::TimeDelta;
@@ -395,7 +396,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let micros = time.as_micros();
         if let Some(table) = self.store.open_at(micros) {
             let hash = self.algebra.hashing.hash(&key);
-            let Some(partial) = table.get_mut(hash, &key) else {
+            let Some(partial) = table.get_moved(hash, &key) else {
                 return self.push_new(Event { partition, time, key, value }, hash);
             };
             if self.progress.note(partition, micros) {
@@ -412,22 +413,25 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         self.push_slow(Event { partition, time, key, value })
     }
 
-    /// The same for a key that its slice does not have yet.
+    /// The same for a key that its slice does not have yet, or whose entry has still to move.
     #[inline(never)]
     fn push_new(&mut self, event: Event<K, V>, hash: u64) -> Answer<Event<K, V>> {
-        let micros = event.time.as_micros();
-        if let Some(table) = self.store.open_at(micros)
-            && !table.is_full()
-            && self.progress.note(event.partition, micros)
-        {
-            let partial = self.algebra.aggregate.lift(event.time, &event.value);
-            let heap = self.algebra.aggregate.heap_bytes(&partial);
-            table.insert(hash, event.key, partial, 0, &self.algebra.hashing);
-            self.counters.accepted += 1;
-            if heap > 0 {
-                self.note_heap(micros, 0, heap);
+        let (micros, aggregate) = (event.time.as_micros(), &self.algebra.aggregate);
+        let Some(table) = self.store.open_at(micros) else { return self.push_slow(event) };
+        if let Some(partial) = table.get_unmoved(hash, &event.key) {
+            // (What needs to be dropped may own heap, which is for the long way to count.)
+            if !needs_drop::<A::Acc>() && self.progress.note(event.partition, micros) {
+                aggregate.add(partial, event.time, &event.value);
+                self.counters.accepted += 1;
+                return Ok(Admission::Accepted);
             }
-            return Ok(Admission::Accepted);
+        } else if table.has_room() {
+            let partial = aggregate.lift(event.time, &event.value);
+            if aggregate.heap_bytes(&partial) == 0 && self.progress.note(event.partition, micros) {
+                table.insert(hash, event.key, partial, 0, &self.algebra.hashing);
+                self.counters.accepted += 1;
+                return Ok(Admission::Accepted);
+            }
         }
         self.push_slow(event)
     }
@@ -677,11 +681,12 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         if budget == usize::MAX {
             return None;
         }
-        let sliced = slice.map_or(0, |slice| {
+        let (sliced, entries) = slice.map_or((0, 0), |slice| {
             let known = self.store.get(slice).is_some_and(|table| table.get(hash, event.key).is_some());
             match event.time.as_micros() < self.sealed {
-                true => self.queue.growth(1),
-                false if known => 0,
+                // (When it gets there its slice may have to grow.)
+                true => (self.queue.growth(1), self.store.growth(slice).1 + 1),
+                false if known => (0, 0),
                 false => self.store.growth(slice),
             }
         });
@@ -690,8 +695,8 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let queued = if self.keyed.is_empty() { 0 } else { self.queue.growth(windows.map(|n| n + 2).sum()) };
         let growth = sliced + keyed.sum::<usize>() + queued;
         // Firing sliding windows takes memory too, and cannot be refused any more.
-        let room = self.store.room() + growth / size_of::<(K, A::Acc)>().max(1);
-        let used = self.state_bytes() + self.firing.growth(room);
+        let room = self.store.room() + entries;
+        let used = self.state_bytes() + self.firing.growth(room, self.order.is_some());
         (used.saturating_add(growth) > budget).then_some(Reason::OverBudget { used, growth, budget })
     }
 

@@ -94,8 +94,10 @@ impl<K, T> Firing<K, T> {
     }
 
     /// Bytes by which firing may make this grow where the slices have room for so many entries.
-    pub(crate) fn growth(&self, entries: usize) -> usize {
-        self.sliced.iter().map(|sliced| sliced.growth(entries)).sum()
+    pub(crate) fn growth(&self, entries: usize, is_ordered: bool) -> usize {
+        let sliced: usize = self.sliced.iter().map(|sliced| sliced.growth(entries)).sum();
+        let listed = if is_ordered { entries.saturating_sub(self.list.capacity()) } else { 0 };
+        sliced + listed * size_of::<Spot>()
     }
 
     /// The first window end of which a pane may still be waiting, if any is: for
@@ -495,6 +497,7 @@ fn list_all<K: Hash + Eq + Clone, T>(
 ) {
     let mut scan = Scan::default();
     list.clear();
+    list.reserve_exact(content.len_at_most());
     while let Some(spot) = content.next(&mut scan, hashing) {
         list.push(spot);
     }

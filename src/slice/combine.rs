@@ -17,6 +17,7 @@
 
 use core::hash::Hash;
 use core::marker::PhantomData;
+use core::mem::needs_drop;
 
 use serde::{Deserialize, Serialize};
 
@@ -64,24 +65,34 @@ impl<V, A: Aggregate<V>> Algebra<V, A> {
         folded
     }
 
-    /// Adds an event of a key that a table does not have, unless the table is full; the heap that its partial owns, which
-    /// the table does not know of yet.
+    /// Adds an event that [`Table::get_moved`] finds no partial for, if nothing but the table's entries changes by it;
+    /// whether it did.
     #[inline(never)]
-    pub(crate) fn insert_new<K: Hash + Eq, Q: ToKey<K>>(
+    pub(crate) fn add_unfound<K: Hash + Eq, Q: ToKey<K>>(
         &self,
         table: &mut Table<K, A::Acc>,
         hash: u64,
         key: &Q,
         time: Timestamp,
         value: &V,
-    ) -> Option<usize> {
-        if table.is_full() {
-            return None;
+    ) -> bool {
+        if let Some(partial) = table.get_unmoved(hash, key) {
+            // What needs to be dropped may own heap, which the table does not know of.
+            let is_flat = !needs_drop::<A::Acc>();
+            if is_flat {
+                self.aggregate.add(partial, time, value);
+            }
+            return is_flat;
+        }
+        if !table.has_room() {
+            return false;
         }
         let partial = self.aggregate.lift(time, value);
-        let heap = self.aggregate.heap_bytes(&partial);
-        table.insert(hash, key.to_key(), partial, 0, &self.hashing);
-        Some(heap)
+        let is_flat = self.aggregate.heap_bytes(&partial) == 0;
+        if is_flat {
+            table.insert(hash, key.to_key(), partial, 0, &self.hashing);
+        }
+        is_flat
     }
 
     /// Appends a later partial to a table.
@@ -559,6 +570,16 @@ impl<'a, K: Hash + Eq + Clone, T> Content<'a, K, T> {
             Self::Two(_, back) => back.spots(),
             Self::Counted(table) if !second => table.spots(),
             _ => 0,
+        }
+    }
+
+    /// How many keys there are, or a few more: some may be in both tables.
+    pub(crate) fn len_at_most(&self) -> usize {
+        match *self {
+            Self::Nothing => 0,
+            Self::One(table) => table.len(),
+            Self::Two(front, back) => front.len() + back.len(),
+            Self::Counted(table) => table.len(),
         }
     }
 

@@ -49,6 +49,10 @@ impl<K, T> Front<K, T> {
         self.heads.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.heads.len()
+    }
+
     pub(crate) fn occupied(&self, from: usize) -> u32 {
         self.heads.occupied(from)
     }

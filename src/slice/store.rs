@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::hash::Hash;
 use core::mem::size_of;
 
-use super::{Hashing, Table};
+use super::{Hashing, Table, spots_for};
 use crate::grid::{Grid, Ruler};
 use crate::key::ToKey;
 use crate::lattice::Lattice;
@@ -437,6 +437,14 @@ impl<K, T> Store<K, T> {
         returns
     }
 
+    /// Does a little of what is left to do after slices have expired.
+    #[inline]
+    pub(crate) fn tidy(&mut self) {
+        if !self.pool.retired.is_empty() {
+            self.pool.tidy();
+        }
+    }
+
     fn take_from_ring(&mut self, slice: i64) -> Option<Table<K, T>> {
         self.close();
         let slot = self.slot(slice)?;
@@ -546,8 +554,8 @@ impl<K, T> Store<K, T> {
 }
 
 impl<K: Hash + Eq, T> Store<K, T> {
-    /// Bytes by which a new key in this slice makes the state grow.
-    pub(crate) fn growth(&self, slice: i64) -> usize {
+    /// By how many bytes, and by room for how many entries, a new key in this slice makes the state grow.
+    pub(crate) fn growth(&self, slice: i64) -> (usize, usize) {
         let ring = match self.ring_for(slice) {
             Some(slots) => slots * size_of::<Table<K, T>>(),
             None if self.ring.is_empty() && self.is_even() => RING_MIN * size_of::<Table<K, T>>(),
@@ -556,11 +564,15 @@ impl<K: Hash + Eq, T> Store<K, T> {
         // A slice that is not there may go into the tree, and where the ring has to start earlier others may, too.
         let moved = if slice < self.base { self.live_in_ring } else { 0 };
         let place = (1 + moved) * size_of::<(i64, Table<K, T>)>();
-        ring + match self.get(slice) {
-            Some(table) => table.growth(self.pool.expected),
-            None if self.pool.has(Table::<K, T>::spots_for(self.pool.expected)) => place,
-            None => place + Table::<K, T>::new().growth(self.pool.expected),
-        }
+        let (bytes, entries) = match (self.get(slice), self.pool.chosen()) {
+            (Some(table), _) => {
+                let (bytes, entries) = table.growth(self.pool.expected);
+                return (ring + bytes, entries);
+            }
+            (None, Some(table)) => (0, table.capacity()),
+            (None, None) => Table::<K, T>::new().growth(self.pool.expected),
+        };
+        (ring + place + bytes, entries)
     }
 
     pub(crate) fn get_mut<Q: ToKey<K>>(&mut self, slice: i64, hash: u64, key: &Q) -> Option<&mut T> {
@@ -612,7 +624,7 @@ impl<K: Hash + Eq, T> Store<K, T> {
         };
         let (mut before, mut room) = (table.bytes(), table.capacity());
         if table.is_empty() {
-            *table = self.pool.get(Table::<K, T>::spots_for(self.pool.expected)).unwrap_or_else(Table::new);
+            *table = self.pool.get().unwrap_or_else(Table::new);
             self.pool.unused = false;
             (before, room) = (0, 0);
             self.live += 1;
@@ -632,9 +644,9 @@ const POOLED: usize = 2;
 /// Empty tables for slices to come, so that a steady stream allocates nothing.
 #[derive(Debug)]
 struct Pool<K, T> {
-    /// By the logarithm of their spots.
-    classes: Vec<Vec<Table<K, T>>>,
-    tables: usize,
+    tables: Vec<Table<K, T>>,
+    /// Tables whose entries take long to drop, and how far that is: they go a few at a time.
+    retired: Vec<(Table<K, T>, usize)>,
     /// How many keys slices have had lately: what a new one will probably have, too. A table that is much
     /// larger than that is not kept (E2).
     expected: usize,
@@ -644,44 +656,72 @@ struct Pool<K, T> {
 }
 
 impl<K, T> Pool<K, T> {
-    fn new() -> Self {
-        Self { classes: Vec::new(), tables: 0, expected: 0, bytes: 0, unused: false }
+    const fn new() -> Self {
+        Self { tables: Vec::new(), retired: Vec::new(), expected: 0, bytes: 0, unused: false }
     }
 
-    /// The smallest table with so many spots at least.
-    fn get(&mut self, spots: usize) -> Option<Table<K, T>> {
-        let table = self.classes.iter_mut().skip(class(spots)).find_map(Vec::pop)?;
-        self.tables -= 1;
+    /// Which table a new slice gets: the smallest that is not too small.
+    fn choose(&self) -> Option<usize> {
+        let fitting = self.tables.iter().enumerate().filter(|(_, table)| self.suits(table));
+        fitting.min_by_key(|(_, table)| table.spots()).map(|(place, _)| place)
+    }
+
+    fn chosen(&self) -> Option<&Table<K, T>> {
+        self.choose().and_then(|place| self.tables.get(place))
+    }
+
+    fn get(&mut self) -> Option<Table<K, T>> {
+        let table = self.tables.swap_remove(self.choose()?);
         self.bytes -= table.bytes();
         Some(table)
     }
 
-    /// Whether a new slice gets a table that is here.
-    fn has(&self, spots: usize) -> bool {
-        self.classes.iter().skip(class(spots)).any(|class| !class.is_empty())
+    fn put(&mut self, table: Table<K, T>) {
+        self.expected = table.len().max(self.expected - self.expected.div_ceil(8));
+        match table.is_laborious() {
+            true => {
+                self.bytes += table.bytes();
+                self.retired.push((table, 0));
+            }
+            false => self.keep(table),
+        }
     }
 
-    fn put(&mut self, mut table: Table<K, T>) {
-        self.expected = table.len().max(self.expected - self.expected.div_ceil(8));
+    /// Keeps a table if it is of use.
+    fn keep(&mut self, mut table: Table<K, T>) {
         table.clear();
         let oversized = table.capacity() > 4 * self.expected.max(16);
-        if oversized || table.capacity() == 0 || self.tables == POOLED {
+        if oversized || table.capacity() == 0 {
             return;
         }
-        let class = class(table.spots());
-        if self.classes.len() <= class {
-            self.classes.resize_with(class + 1, Vec::new);
+        if self.tables.len() == POOLED {
+            // One that has become too small makes place.
+            let Some(place) = self.tables.iter().position(|table| !self.suits(table)) else { return };
+            self.bytes -= self.tables.swap_remove(place).bytes();
         }
-        self.tables += 1;
         self.bytes += table.bytes();
-        self.classes[class].push(table);
+        self.tables.push(table);
+    }
+
+    /// Whether a table is large enough for what is expected.
+    fn suits(&self, table: &Table<K, T>) -> bool {
+        table.spots() >= spots_for(self.expected)
+    }
+
+    /// Drops a few entries of what is retired.
+    #[inline(never)]
+    fn tidy(&mut self) {
+        let Some((table, spot)) = self.retired.last_mut() else { return };
+        let bytes = table.bytes();
+        if table.clear_some(spot)
+            && let Some((table, _)) = self.retired.pop()
+        {
+            self.bytes -= bytes;
+            self.keep(table);
+        }
     }
 
     fn empty(&mut self) {
         *self = Self::new();
     }
-}
-
-fn class(spots: usize) -> usize {
-    spots.next_power_of_two().ilog2() as usize
 }

@@ -1,7 +1,8 @@
 //! The partials of one slice, by key.
 
+use alloc::boxed::Box;
 use core::hash::{BuildHasher, Hash};
-use core::mem::size_of;
+use core::mem::needs_drop;
 
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
@@ -38,7 +39,11 @@ impl BuildHasher for Hashing {
 
 /// The spots that a table for so many entries has: a power of two, seven eighths of which are used.
 pub(crate) fn spots_for(entries: usize) -> usize {
-    (entries.saturating_mul(8) / 7 + 1).next_power_of_two().max(4)
+    match entries {
+        0..=3 => 4,
+        4..=7 => 8,
+        _ => (entries.saturating_mul(8) / 7).next_power_of_two(),
+    }
 }
 
 /// Bytes that so many spots take: the entries, a byte of control each, and what a group of those is read at once.
@@ -47,28 +52,62 @@ pub(crate) fn table_bytes<E>(spots: usize) -> usize {
     (spots * size_of::<E>()).next_multiple_of(GROUP) + spots + GROUP
 }
 
+/// Entries from which on a table grows step by step.
+const MANY: usize = 4096;
+/// Entries that move with each one that is added: all have moved before the new spots are used up.
+const STEP: usize = 64;
+/// Spots that are cleared at a time.
+const CLEARED: usize = 64;
+
 /// A hash table from keys to partials, which also knows what heap the partials own.
 ///
 /// Hashes are computed by the caller, once per event. A *spot* is an entry's position, stable until the
-/// next insertion.
+/// next insertion. A table of many entries that is full does not move them all at once, which at a million takes tens of
+/// milliseconds: they move a few at a time as others are added.
 #[derive(Debug)]
 pub(crate) struct Table<K, T> {
     entries: HashTable<(K, T)>,
+    /// The entries that have not moved yet.
+    old: Option<Box<Old<K, T>>>,
     /// Heap owned by the partials, as the aggregate tells it.
     heap: usize,
 }
 
+#[derive(Debug)]
+struct Old<K, T> {
+    entries: HashTable<(K, T)>,
+    /// Spots from here on have none any more.
+    beyond: usize,
+}
+
+impl<K, T> Old<K, T> {
+    fn pop(&mut self) -> Option<(K, T)> {
+        while let Some(spot) = self.beyond.checked_sub(1) {
+            self.beyond = spot;
+            if let Ok(entry) = self.entries.get_bucket_entry(spot) {
+                return Some(entry.remove().0);
+            }
+        }
+        None
+    }
+}
+
 impl<K, T> Table<K, T> {
     pub(crate) const fn new() -> Self {
-        Self { entries: HashTable::new(), heap: 0 }
+        Self { entries: HashTable::new(), old: None, heap: 0 }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.old().is_none_or(HashTable::is_empty)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.len() + self.old().map_or(0, HashTable::len)
+    }
+
+    #[inline]
+    fn old(&self) -> Option<&HashTable<(K, T)>> {
+        self.old.as_ref().map(|old| &old.entries)
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -77,37 +116,45 @@ impl<K, T> Table<K, T> {
 
     /// Bytes allocated, entries' heap included.
     pub(crate) fn bytes(&self) -> usize {
-        self.entries.allocation_size() + self.heap
+        let old = self.old().map_or(0, |old| old.allocation_size() + size_of::<Old<K, T>>());
+        self.entries.allocation_size() + old + self.heap
     }
 
     /// Whether one more entry makes the table grow.
     #[inline]
-    pub(crate) fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.entries.len() == self.entries.capacity()
     }
 
-    /// Bytes by which one more entry makes the table grow, where `expected` entries may come.
-    pub(crate) fn growth(&self, expected: usize) -> usize {
+    /// Whether one more entry neither makes the table grow nor frees what it has outgrown.
+    #[inline]
+    pub(crate) fn has_room(&self) -> bool {
+        !self.is_full() && self.old.as_ref().is_none_or(|old| old.beyond > 0)
+    }
+
+    /// By how many bytes, and by room for how many entries, one more entry makes the table grow, where `expected`
+    /// entries may come.
+    pub(crate) fn growth(&self, expected: usize) -> (usize, usize) {
         if !self.is_full() {
-            return 0;
+            return (0, 0);
         }
         // While the entries move both tables are there.
-        Self::bytes_for(self.len() + self.additional(expected))
+        let entries = self.len() + self.additional(expected);
+        let room = spots_for(entries).saturating_sub(self.capacity());
+        (Self::bytes_for(entries) + size_of::<Old<K, T>>(), room)
     }
 
     /// Bytes that a table of so many keys takes.
     pub(crate) fn bytes_for(keys: usize) -> usize {
-        table_bytes::<(K, T)>(Self::spots_for(keys))
+        table_bytes::<(K, T)>(spots_for(keys))
     }
 
     /// Keeps the entries that `keep` says to, after what it does to their partials.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&mut T) -> bool) {
         self.entries.retain(|(_, partial)| keep(partial));
-    }
-
-    /// The spots that a table for so many keys has.
-    pub(crate) fn spots_for(keys: usize) -> usize {
-        spots_for(keys)
+        if let Some(old) = &mut self.old {
+            old.entries.retain(|(_, partial)| keep(partial));
+        }
     }
 
     /// By how many entries to grow: twofold, or eightfold on the way to what is expected, which saves most
@@ -121,65 +168,256 @@ impl<K, T> Table<K, T> {
         self.heap = self.heap + after - before;
     }
 
+    /// Whether it takes long to clear.
+    pub(crate) fn is_laborious(&self) -> bool {
+        needs_drop::<(K, T)>() && self.len() >= MANY
+    }
+
+    /// Drops the entries of some spots, from `spot` on, which moves on; whether there are no entries any more.
+    pub(crate) fn clear_some(&mut self, spot: &mut usize) -> bool {
+        let spots = self.entries.num_buckets();
+        for at in *spot..*spot + CLEARED {
+            // (What has had all its entries removed one by one would not be as good as new.)
+            if self.len() <= 1 {
+                self.clear();
+                return true;
+            }
+            let entry = match &mut self.old {
+                Some(old) if at >= spots => old.entries.get_bucket_entry(at - spots),
+                _ => self.entries.get_bucket_entry(at),
+            };
+            if let Ok(entry) = entry {
+                entry.remove();
+            }
+        }
+        *spot += CLEARED;
+        false
+    }
+
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
+        self.old = None;
         self.heap = 0;
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &T)> {
-        self.entries.iter().map(|(key, partial)| (key, partial))
+        self.entries.iter().chain(self.old().into_iter().flatten()).map(|(key, partial)| (key, partial))
     }
 
     pub(crate) fn spots(&self) -> usize {
-        self.entries.num_buckets()
+        self.entries.num_buckets() + self.old().map_or(0, HashTable::num_buckets)
     }
 
-    /// Which of the 32 spots from `from` on have an entry, as bits.
+    /// The table that has a spot, and which of its spots it is.
+    #[inline]
+    fn place(&self, spot: usize) -> (&HashTable<(K, T)>, usize) {
+        match self.old() {
+            Some(old) if spot >= self.entries.num_buckets() => (old, spot - self.entries.num_buckets()),
+            _ => (&self.entries, spot),
+        }
+    }
+
+    /// Which of the 32 spots from `from` on, a multiple of that, have an entry, as bits.
     #[inline]
     pub(crate) fn occupied(&self, from: usize) -> u32 {
-        (0..u32::BITS)
-            .fold(0, |mask, i| mask | u32::from(self.entries.get_bucket(from + i as usize).is_some()) << i)
+        let (table, from) = self.place(from);
+        (0..u32::BITS).fold(0, |mask, i| mask | u32::from(table.get_bucket(from + i as usize).is_some()) << i)
     }
 
     #[inline]
     pub(crate) fn at(&self, spot: usize) -> Option<(&K, &T)> {
-        self.entries.get_bucket(spot).map(|(key, partial)| (key, partial))
+        let (table, spot) = self.place(spot);
+        table.get_bucket(spot).map(|(key, partial)| (key, partial))
     }
 }
 
 impl<K: Hash + Eq, T> Table<K, T> {
     /// Makes room for one more entry.
     pub(crate) fn grow(&mut self, expected: usize, hashing: &Hashing) {
-        if self.is_full() {
-            self.entries.reserve(self.additional(expected), |(key, _)| hashing.hash(key));
+        if !self.is_full() {
+            return;
+        }
+        let additional = self.additional(expected);
+        if self.len() < MANY || self.old.is_some() {
+            return self.entries.reserve(additional, |(key, _)| hashing.hash(key));
+        }
+        let larger = HashTable::with_capacity(self.len() + additional);
+        let entries = core::mem::replace(&mut self.entries, larger);
+        self.old = Some(Box::new(Old { beyond: entries.num_buckets(), entries }));
+    }
+
+    /// Moves some entries to where there is more room.
+    #[inline(never)]
+    fn move_some(&mut self, hashing: &Hashing) {
+        let Some(old) = &mut self.old else { return };
+        if old.beyond == 0 {
+            self.old = None;
+            return;
+        }
+        for _ in 0..STEP {
+            let Some(entry) = old.pop() else { return };
+            let hash = hashing.hash(&entry.0);
+            self.entries.insert_unique(hash, entry, |(key, _)| hashing.hash(key));
         }
     }
 
+    /// The partial of a key, if it is not among those that have not moved yet: what is there nearly always.
     #[inline(always)]
-    pub(crate) fn get_mut<Q: ToKey<K>>(&mut self, hash: u64, key: &Q) -> Option<&mut T> {
+    pub(crate) fn get_moved<Q: ToKey<K>>(&mut self, hash: u64, key: &Q) -> Option<&mut T> {
         self.entries.find_mut(hash, |(k, _)| key.is(k)).map(|(_, partial)| partial)
+    }
+
+    /// The partial of a key, if it is among those that have not moved yet.
+    #[inline]
+    pub(crate) fn get_unmoved<Q: ToKey<K>>(&mut self, hash: u64, key: &Q) -> Option<&mut T> {
+        self.old.as_mut()?.entries.find_mut(hash, |(k, _)| key.is(k)).map(|(_, partial)| partial)
+    }
+
+    #[inline]
+    pub(crate) fn get_mut<Q: ToKey<K>>(&mut self, hash: u64, key: &Q) -> Option<&mut T> {
+        let mut entry = self.entries.find_mut(hash, |(k, _)| key.is(k));
+        if let (None, Some(old)) = (&entry, &mut self.old) {
+            entry = old.entries.find_mut(hash, |(k, _)| key.is(k));
+        }
+        entry.map(|(_, partial)| partial)
     }
 
     #[inline]
     pub(crate) fn get<Q: ToKey<K>>(&self, hash: u64, key: &Q) -> Option<&T> {
-        self.entries.find(hash, |(k, _)| key.is(k)).map(|(_, partial)| partial)
+        let entry = self.entries.find(hash, |(k, _)| key.is(k));
+        let entry = entry.or_else(|| self.old()?.find(hash, |(k, _)| key.is(k)));
+        entry.map(|(_, partial)| partial)
     }
 
     pub(crate) fn spot_of(&self, hash: u64, key: &K) -> Option<usize> {
-        self.entries.find_bucket_index(hash, |(k, _)| k == key)
+        let find = |table: &HashTable<(K, T)>| table.find_bucket_index(hash, |(k, _)| k == key);
+        let in_old = || Some(self.entries.num_buckets() + find(self.old()?)?);
+        find(&self.entries).or_else(in_old)
     }
 
     /// Adds an entry whose key is not there yet.
     #[inline]
-    pub(crate) fn insert(&mut self, hash: u64, key: K, partial: T, heap: usize, hashing: &Hashing) -> &mut T {
+    pub(crate) fn insert(&mut self, hash: u64, key: K, partial: T, heap: usize, hashing: &Hashing) {
         self.heap += heap;
-        let entry = self.entries.insert_unique(hash, (key, partial), |(key, _)| hashing.hash(key));
-        &mut entry.into_mut().1
+        if self.old.is_some() {
+            self.move_some(hashing);
+        }
+        if self.is_full() {
+            self.grow(0, hashing);
+        }
+        self.entries.insert_unique(hash, (key, partial), |(key, _)| hashing.hash(key));
     }
 
     pub(crate) fn remove(&mut self, hash: u64, key: &K) {
-        if let Ok(entry) = self.entries.find_entry(hash, |(k, _)| k == key) {
-            entry.remove();
+        for table in [Some(&mut self.entries), self.old.as_mut().map(|old| &mut old.entries)] {
+            if let Some(Ok(entry)) = table.map(|table| table.find_entry(hash, |(k, _)| k == key)) {
+                entry.remove();
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeMap;
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a table does, and a map that says what it should come to.
+    #[derive(Default)]
+    struct Both {
+        table: Option<Table<u32, u32>>,
+        map: BTreeMap<u32, u32>,
+    }
+
+    impl Both {
+        fn insert(&mut self, key: u32, hashing: &Hashing) {
+            let hash = hashing.hash(&key);
+            let table = self.table.get_or_insert(Table::new());
+            *self.map.entry(key).or_insert(0) += 1;
+            match table.get_mut(hash, &key) {
+                Some(count) => *count += 1,
+                None => {
+                    table.grow(0, hashing);
+                    table.insert(hash, key, 1, 0, hashing);
+                }
+            }
+        }
+
+        fn check(&self, hashing: &Hashing) {
+            let Some(table) = &self.table else { return };
+            assert_eq!(table.len(), self.map.len());
+            assert_eq!(table.iter().map(|(&k, &n)| (k, n)).collect::<BTreeMap<_, _>>(), self.map);
+            let runs = (0..table.spots()).step_by(32);
+            let spots = runs.flat_map(|from| {
+                (0..32).filter(move |i| table.occupied(from) >> i & 1 == 1).map(move |i| from + i)
+            });
+            let spots: Vec<usize> = spots.collect();
+            assert_eq!(spots.len(), self.map.len());
+            for spot in spots {
+                let (key, count) = table.at(spot).unwrap();
+                let hash = hashing.hash(key);
+                assert_eq!((table.spot_of(hash, key), table.get(hash, key)), (Some(spot), Some(count)));
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_table_that_grows_step_by_step_is_a_map(
+            counts in prop::collection::vec(1..9000u32, 1..5),
+            kept in 1..5u32,
+            seed: u64,
+        ) {
+            let (hashing, mut both) = (Hashing::new(Some(seed)), Both::default());
+            for (round, &count) in (0..).zip(&counts) {
+                // Half of the keys are there already.
+                (0..count).for_each(|n| both.insert((n * 7 + round * count / 2) % 30_000, &hashing));
+                both.check(&hashing);
+                let table = both.table.as_mut().unwrap();
+                for key in (0..count).step_by(5) {
+                    table.remove(hashing.hash(&key), &key);
+                    both.map.remove(&key);
+                }
+                table.retain(|count| *count % kept != 1);
+                both.map.retain(|_, count| *count % kept != 1);
+                both.check(&hashing);
+            }
+            let mut spot = 0;
+            while !both.table.as_mut().unwrap().clear_some(&mut spot) {}
+            both.map.clear();
+            both.check(&hashing);
+        }
+    }
+
+    #[test]
+    fn no_insertion_moves_many_entries() {
+        let (hashing, mut both) = (Hashing::new(Some(1)), Both::default());
+        let mut moving = 0;
+        for key in 0..200_000 {
+            let old = |both: &Both| both.table.as_ref().and_then(Table::old).map_or(0, HashTable::len);
+            let (len, before) = (both.map.len(), old(&both));
+            both.insert(key, &hashing);
+            let after = old(&both);
+            assert!(before.saturating_sub(after) <= STEP, "{before} entries were left to move, then {after}");
+            assert!(after == 0 || after <= len, "all entries of {len} may begin to move");
+            moving += u32::from(after > 0);
+        }
+        // Each growth takes so many insertions as move all entries.
+        assert!(moving as usize > 100_000 / STEP, "entries moved in {moving} insertions");
+    }
+
+    #[test]
+    fn what_is_outgrown_is_freed() {
+        let (hashing, mut both) = (Hashing::new(Some(1)), Both::default());
+        (0..100_000).for_each(|key| both.insert(key, &hashing));
+        let table = both.table.unwrap();
+        assert!(table.old.is_none());
+        assert_eq!(table.bytes(), Table::<u32, u32>::bytes_for(100_000));
     }
 }

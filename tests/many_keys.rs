@@ -1,0 +1,165 @@
+//! Tables of many keys, which grow and go a little at a time: what comes out must not depend on it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use chrono::TimeDelta;
+use floodmark::{Aggregate, Collect, Config, Count, Invertible, Partition, Sum, Times, Timestamp, Windowing};
+use proptest::prelude::*;
+
+/// A table of so many keys has grown step by step several times.
+const KEYS: u64 = 20_000;
+const MILLIS_PER_WINDOW: i64 = 1_000;
+
+/// Sums and counts, with what each has to come to: (key, start of the window) to (sum, count).
+type Sums = BTreeMap<(u64, i64), (i64, u64)>;
+
+fn summed() -> impl Invertible<i64, Acc = (i64, u64), Output = (i64, u64)> + Clone {
+    (Sum::of(|value: &i64| *value), Count)
+}
+
+fn config(slide: i64) -> Config {
+    let millis = TimeDelta::milliseconds;
+    Config::sliding(millis(MILLIS_PER_WINDOW), millis(slide)).max_disorder(millis(100))
+}
+
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_micros(millis * 1000)
+}
+
+/// Events of ever new keys, of which some have come before.
+fn events(seed: u64, count: usize) -> Vec<(i64, u64, i64)> {
+    let mut state = seed | 1;
+    let mut below = |n: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % n
+    };
+    let time = |n: usize, back: u64| (n as i64 * 3 * MILLIS_PER_WINDOW) / count as i64 - back as i64;
+    (0..count).map(|n| (time(n, below(100)), below(KEYS), 1 + below(9) as i64)).collect()
+}
+
+fn expected(events: &[(i64, u64, i64)], slide: i64) -> Sums {
+    let mut sums = Sums::new();
+    for &(time, key, value) in events {
+        let mut start = time.div_euclid(slide) * slide;
+        while start > time - MILLIS_PER_WINDOW {
+            let (sum, count) = sums.entry((key, start)).or_default();
+            (*sum, *count) = (*sum + value, *count + 1);
+            start -= slide;
+        }
+    }
+    sums
+}
+
+fn drain<A: Aggregate<i64, Output = (i64, u64)>>(
+    kernel: &mut Windowing<u64, i64, A>,
+    most: usize,
+    sums: &mut Sums,
+) {
+    for _ in 0..most {
+        let Some(pane) = kernel.poll() else { return };
+        let start = pane.window.start.as_micros() / 1000;
+        assert!(sums.insert((*pane.key, start), pane.value).is_none(), "{} fires twice at {start}", pane.key);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(12) })]
+
+    /// In batches of any size, drained a little at a time, and taken up from a snapshot in between.
+    #[test]
+    fn tables_that_grow_lose_nothing(
+        seed: u64,
+        batch in 1..3000usize,
+        drained in 1..4000usize,
+        is_sliding: bool,
+        subtracts: bool,
+        restores: bool,
+    ) {
+        let slide = if is_sliding { MILLIS_PER_WINDOW / 2 } else { MILLIS_PER_WINDOW };
+        let build = || {
+            let kernel = config(slide).build(summed()).unwrap();
+            if subtracts { kernel.subtract_on_evict() } else { kernel }
+        };
+        let events = events(seed, 60_000);
+        let (mut kernel, mut sums) = (build(), Sums::new());
+        let partition: Partition = kernel.add_partition();
+        for (n, events) in events.chunks(batch).enumerate() {
+            let times: Vec<i64> = events.iter().map(|event| event.0).collect();
+            let keys: Vec<u64> = events.iter().map(|event| event.1).collect();
+            let values: Vec<i64> = events.iter().map(|event| event.2).collect();
+            let taken = kernel.push_batch(partition, Times::millis(&times), &keys, &values).unwrap();
+            prop_assert_eq!(taken.accepted(), events.len() as u64);
+            drain(&mut kernel, drained, &mut sums);
+            if restores && n % (20_000 / batch + 1) == 3 {
+                kernel = build().restore(&kernel.snapshot()).unwrap();
+            }
+        }
+        kernel.finish();
+        drain(&mut kernel, usize::MAX, &mut sums);
+        prop_assert!(sums == expected(&events, slide), "the sums differ");
+        prop_assert!(kernel.state_bytes() < 4096, "{} bytes are left", kernel.state_bytes());
+    }
+}
+
+/// A key that tells when it is dropped.
+#[derive(Clone, Debug)]
+struct Told(u64, #[expect(dead_code, reason = "its count says how many there are")] Arc<AtomicUsize>);
+
+impl PartialEq for Told {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Told {}
+
+impl std::hash::Hash for Told {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+#[test]
+fn no_call_drops_all_keys_of_a_window() {
+    let told = Arc::new(AtomicUsize::new(0));
+    let mut kernel = config(MILLIS_PER_WINDOW).build(Count).unwrap();
+    let partition = kernel.add_partition();
+    for window in 0..4 {
+        for n in 0..KEYS {
+            let time = window * MILLIS_PER_WINDOW + n as i64 * MILLIS_PER_WINDOW / KEYS as i64;
+            let _ = kernel.push(partition, at(time), Told(n, Arc::clone(&told)), ()).unwrap();
+            // (One is the event's own key.)
+            let before = Arc::strong_count(&told);
+            let pane = kernel.poll().is_some();
+            let dropped = before - Arc::strong_count(&told);
+            told.fetch_max(dropped, Ordering::Relaxed);
+            assert!(dropped <= 64, "a call that gives {pane} drops {dropped} keys");
+        }
+    }
+    let most = told.load(Ordering::Relaxed);
+    assert!(most > 0, "the keys of windows that have fired are dropped while others come");
+    kernel.finish();
+    while kernel.poll().is_some() {}
+    assert_eq!(Arc::strong_count(&told), 1, "the keys are all gone");
+}
+
+/// Accumulators that own heap grow and go with their tables.
+#[test]
+fn tables_of_partials_with_heap_grow_and_go() {
+    let mut kernel = config(MILLIS_PER_WINDOW).build(Collect::of(|value: &i64| *value)).unwrap();
+    let partition = kernel.add_partition();
+    let mut panes = 0;
+    for (time, key, value) in events(7, 60_000) {
+        let _ = kernel.push(partition, at(time), key, value).unwrap();
+        panes += usize::from(kernel.poll().is_some_and(|pane| !pane.value.is_empty()));
+    }
+    let full = kernel.state_bytes();
+    kernel.finish();
+    while kernel.poll().is_some() {
+        panes += 1;
+    }
+    assert_eq!(panes, expected(&events(7, 60_000), MILLIS_PER_WINDOW).len());
+    assert!(kernel.state_bytes() < full / 100, "{} bytes of {full} are left", kernel.state_bytes());
+}
