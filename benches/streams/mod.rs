@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
+use std::ops::Range;
 
 use chrono::TimeDelta;
 use floodmark::{
@@ -403,9 +404,34 @@ pub fn drain<A: Aggregate<i64, Output = (u64, i64)>>(
     windows: &mut Windowing<u64, i64, A>,
     checksum: &mut Checksum,
 ) {
-    while let Some(Pane { key, window, value: (count, sum), .. }) = windows.poll() {
+    drain_some(windows, checksum, usize::MAX);
+}
+
+/// Drains so many panes at most; how many it were.
+#[inline]
+pub fn drain_some<A: Aggregate<i64, Output = (u64, i64)>>(
+    windows: &mut Windowing<u64, i64, A>,
+    checksum: &mut Checksum,
+    most: usize,
+) -> usize {
+    for drained in 0..most {
+        let Some(Pane { key, window, value: (count, sum), .. }) = windows.poll() else { return drained };
         checksum.add(*key, window.start.as_micros(), count, sum);
     }
+    most
+}
+
+/// A batch of events that all come through one partition.
+pub fn push_batch<A: Aggregate<i64>>(
+    windows: &mut Windowing<u64, i64, A>,
+    partition: Partition,
+    stream: &Stream,
+    events: Range<usize>,
+) {
+    let times = Times::micros(&stream.times[events.clone()]);
+    let (keys, values) = (&stream.keys[events.clone()], &stream.values[events]);
+    let batch = windows.push_batch(partition, times, keys, values);
+    let _ = batch.expect("the columns are of one length");
 }
 
 /// Makes everything pushed so far due.

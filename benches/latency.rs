@@ -1,0 +1,103 @@
+//! How long single calls take, the longest above all: `cargo bench --bench latency`.
+//!
+//! A million keys. What stalls is what is done for all of them in one call: a table that doubles, a window that fires.
+//! Times are of the host's clock, so whatever else the machine does in the meantime is in them.
+
+#![expect(clippy::disallowed_types, reason = "it is the kernel that has no clock")]
+
+mod streams;
+
+use std::time::Instant;
+
+use hashbrown::HashMap;
+use hdrhistogram::Histogram;
+use streams::{Checksum, SECOND, Shape, Stream, by_hand, count_and_sum, kernel, push};
+
+const WINDOW: (i64, i64) = (10 * SECOND, 10 * SECOND);
+/// Events in a batch, and panes that are drained in one go.
+const BATCH: usize = 1024;
+const DRAINED: usize = 1000;
+
+fn main() {
+    // As a test it runs once, and small.
+    let scale = if std::env::args().any(|arg| arg == "--test") { 100 } else { 1 };
+    let keys = 1_000_000 / scale;
+    // Five events a key and window; what is left after two windows fires at the end.
+    let stream = Stream::generate(Shape::new(11 * keys as usize, keys, keys as i64 / 2));
+    println!(
+        "{:34}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
+        "µs", "calls", "p50", "p99", "p99.9", "p99.99", "longest"
+    );
+    growing(&stream, 5 * keys as usize);
+    let checksum = firing(&stream);
+    assert_eq!(checksum, by_hand(&stream, WINDOW.0, WINDOW.1));
+    println!("{checksum:x?}");
+}
+
+/// Tables that grow from nothing to all keys, event by event.
+fn growing(stream: &Stream, events: usize) {
+    let (mut windows, partitions) = kernel(stream, WINDOW, count_and_sum());
+    let mut pushes = Calls::new("push, tables growing");
+    for i in 0..events {
+        pushes.time(|| push(&mut windows, partitions[0], stream, i));
+    }
+    pushes.report();
+
+    let mut by_hand = Calls::new("by hand, one map growing");
+    let mut map: HashMap<(u64, i64), (u64, i64)> = HashMap::new();
+    for i in 0..events {
+        by_hand.time(|| {
+            let entry = map.entry((stream.keys[i], stream.times[i] / WINDOW.0)).or_insert((0, 0));
+            entry.0 += 1;
+            entry.1 += stream.values[i];
+        });
+    }
+    by_hand.report();
+}
+
+/// Windows of all keys that fire, a little of them drained after each batch.
+fn firing(stream: &Stream) -> Checksum {
+    let (mut windows, partitions) = kernel(stream, WINDOW, count_and_sum());
+    let (mut batches, mut drains) =
+        (Calls::new("batch of 1,024 events"), Calls::new("drain of up to 1,000 panes"));
+    let mut checksum = Checksum::default();
+    let mut drain = |windows: &mut _| drains.time(|| streams::drain_some(windows, &mut checksum, DRAINED));
+    for from in (0..stream.times.len()).step_by(BATCH) {
+        let events = from..(from + BATCH).min(stream.times.len());
+        batches.time(|| streams::push_batch(&mut windows, partitions[0], stream, events));
+        drain(&mut windows);
+    }
+    windows.finish();
+    while drain(&mut windows) == DRAINED {}
+    batches.report();
+    drains.report();
+    checksum
+}
+
+/// How long calls of one kind took, in nanoseconds.
+struct Calls {
+    name: &'static str,
+    times: Histogram<u64>,
+}
+
+impl Calls {
+    fn new(name: &'static str) -> Self {
+        Self { name, times: Histogram::new(3).expect("three digits are within the limits") }
+    }
+
+    fn time<R>(&mut self, call: impl FnOnce() -> R) -> R {
+        let start = Instant::now();
+        let result = call();
+        let nanos = start.elapsed().as_nanos() as u64;
+        self.times.record(nanos).expect("the histogram grows as it must");
+        result
+    }
+
+    fn report(&self) {
+        print!("{:34}{:>10}", self.name, self.times.len());
+        for quantile in [0.5, 0.99, 0.999, 0.9999, 1.0] {
+            print!("{:>10.1}", self.times.value_at_quantile(quantile) as f64 / 1000.0);
+        }
+        println!();
+    }
+}
