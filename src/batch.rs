@@ -321,10 +321,10 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let in_micros = |time: i64| Some(time.wrapping_mul(events.unit));
         let algebra = &self.algebra;
         let (taken, stop) = match (sides, &mut *pair.tables) {
-            (Sides::Both, _) => add_all(algebra, &mut pair, &mut Watched, &events, in_micros),
+            (Sides::Both, _) => add_all(algebra, &mut pair, &events, in_micros),
             (Sides::Before, [table, _]) | (Sides::After, [_, table]) => match const { size_of::<Q>() == 0 } {
                 true => add_all_to_one(algebra, table, &events),
-                false => add_all(algebra, table, &mut Watched, &events, in_micros),
+                false => add_all(algebra, table, &events, in_micros),
             },
         };
         if let Some(latest) = columns.latest(*next, taken) {
@@ -350,7 +350,8 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             let events = columns.part(first, end);
             let mut watch = partitions.watch(&mut self.progress, first);
             let taken;
-            (taken, stop) = add_all(&self.algebra, slice, &mut watch, &events, |time| events.in_micros(time));
+            (taken, stop) =
+                add_each(&self.algebra, slice, &mut watch, &events, |time| events.in_micros(time));
             *next += taken;
         }
         if matches!(stop, Stop::Other) && *next >= first + SHORT {
@@ -363,7 +364,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             let tables = self.store.open_tables();
             let taken;
             (taken, stop) =
-                add_all(&self.algebra, tables, &mut watch, &events, |time| events.in_micros(time));
+                add_each(&self.algebra, tables, &mut watch, &events, |time| events.in_micros(time));
             *next += taken;
         }
         self.counters.accepted += (*next - first) as u64;
@@ -393,11 +394,21 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     }
 }
 
-/// Takes events into tables for as long as hardly anything follows from them; how many, and why no more.
-///
-/// A function of its own, so that these few lines have all registers.
+/// [`add_each`] for events that have been watched, as a function of its own, so that these few lines have all
+/// registers: worth a call for many events.
 #[inline(never)]
 fn add_all<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>>(
+    algebra: &Algebra<V, A>,
+    tables: impl Tables<K, A::Acc>,
+    events: &Columns<'_, Q, V>,
+    in_micros: impl Fn(i64) -> Option<i64>,
+) -> (usize, Stop) {
+    add_each(algebra, tables, &mut Watched, events, in_micros)
+}
+
+/// Takes events into tables for as long as hardly anything follows from them; how many, and why no more.
+#[inline(always)]
+fn add_each<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>>(
     algebra: &Algebra<V, A>,
     mut tables: impl Tables<K, A::Acc>,
     watch: &mut impl Watch,
