@@ -11,7 +11,8 @@ use criterion::{
 use std::hint::black_box;
 use streams::{
     SECOND, Shape, Stream, by_batches, by_hand, by_kernel, floor, many_by_hand, many_by_kernel,
-    sessions_by_hand, sessions_by_kernel, unkeyed_by_batches,
+    sessions_by_hand, sessions_by_kernel, strings_by_batches, strings_by_hand, unkeyed_by_batches,
+    wheel::by_wheels,
 };
 
 const TUMBLING: (i64, i64) = (10 * SECOND, 10 * SECOND);
@@ -40,8 +41,28 @@ fn compare(
         bench(&mut group, "by hand", &start, |stream| by_hand(stream, size, slide));
     }
     bench(&mut group, "floor", &stream, floor);
+    // (A wheel for each key, with more of them, takes gigabytes. It knows no partitions, and which events are late to the second.)
+    if shape.keys <= 1_000 && shape.partitions == 1 && shape.late == 0 {
+        wheels(&mut group, name, &stream, (size, slide), true);
+    }
     println!("{name}: {:x?}", by_kernel(&stream, size, slide));
     group.finish();
+}
+
+fn wheels(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    stream: &Stream,
+    (size, slide): (i64, i64),
+    has_keys: bool,
+) {
+    let expected = match has_keys {
+        true => by_kernel(stream, size, slide),
+        // The wheel without keys does not know the one there is.
+        false => by_kernel(&Stream { keys: vec![0; stream.keys.len()], ..stream.clone() }, size, slide),
+    };
+    assert_eq!(by_wheels(stream, (size, slide), has_keys), expected, "{name}");
+    bench(group, "µWheel", stream, |stream| by_wheels(stream, (size, slide), has_keys));
 }
 
 fn bench<T>(
@@ -80,7 +101,23 @@ fn unkeyed(criterion: &mut Criterion) {
     group.sample_size(10);
     assert_eq!(unkeyed_by_batches(&stream, size), by_hand(&stream, size, slide));
     bench(&mut group, "batches", &stream, |stream| unkeyed_by_batches(stream, size));
+    wheels(&mut group, "no keys", &stream, TUMBLING, false);
     println!("no keys: {:x?}", unkeyed_by_batches(&stream, size));
+    group.finish();
+}
+
+/// Keys that are strings: borrowed in a batch, and cloned for each event by hand.
+fn strings(criterion: &mut Criterion) {
+    let stream = Stream::generate(Shape::new(4_000_000, 100_000, 100_000));
+    let keys: Vec<String> = stream.keys.iter().map(|key| format!("{key:016x}")[..16].to_owned()).collect();
+    let size = TUMBLING.0;
+    let mut group = criterion.benchmark_group("tumbling 10 s, 100 k strings of 16 bytes");
+    group.sample_size(10);
+    let checksum = strings_by_batches(&stream, &keys, size);
+    assert_eq!(checksum, strings_by_hand(&stream, &keys, size));
+    bench(&mut group, "batches", &stream, |stream| strings_by_batches(stream, &keys, size));
+    bench(&mut group, "by hand", &stream, |stream| strings_by_hand(stream, &keys, size));
+    println!("strings: {checksum:x?}");
     group.finish();
 }
 
@@ -115,5 +152,5 @@ fn windows(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, insert, unkeyed, sessions, windows);
+criterion_group!(benches, insert, unkeyed, strings, sessions, windows);
 criterion_main!(benches);

@@ -7,13 +7,16 @@
 
 #![allow(dead_code, unreachable_pub, reason = "shared by benchmarks, each of which uses the part it needs")]
 
+pub mod wheel;
+
 use std::collections::BTreeMap;
 use std::hash::Hash;
 use std::ops::Range;
 
 use chrono::TimeDelta;
 use floodmark::{
-    Aggregate, Batch, Config, Count, Pane, Partition, Sum, Times, Timestamp, Watermark, Windowing, Windows,
+    Aggregate, Batch, Config, Count, Pane, Partition, Sum, Times, Timestamp, ToKey, Watermark, Windowing,
+    Windows,
 };
 use hashbrown::HashMap;
 
@@ -27,7 +30,7 @@ pub const DISORDER: i64 = SECOND;
 const EVERY: usize = 1024;
 
 /// One column per field of an event.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Stream {
     pub times: Vec<i64>,
     pub keys: Vec<u64>,
@@ -122,18 +125,30 @@ impl std::ops::Add for Checksum {
 /// The loop by hand: one map from (key, window) to an accumulator, every overlapping window updated, and
 /// scanned when the watermark passes a slide.
 pub fn by_hand(stream: &Stream, size: i64, slide: i64) -> Checksum {
+    by_hand_of(stream, &stream.keys, |&key| key, size, slide)
+}
+
+/// The same for keys of any kind.
+fn by_hand_of<K: Clone + Eq + Hash>(
+    stream: &Stream,
+    keys: &[K],
+    number: impl Fn(&K) -> u64,
+    size: i64,
+    slide: i64,
+) -> Checksum {
     let partitions = stream.partitions.iter().max().map_or(1, |&last| last as usize + 1);
     let mut latest = vec![i64::MIN / 2; partitions];
-    let mut windows: HashMap<(u64, i64), (u64, i64)> = HashMap::new();
+    let mut windows: HashMap<(K, i64), (u64, i64)> = HashMap::new();
     let (mut watermark, mut next) = (i64::MIN, i64::MIN);
     let mut checksum = Checksum::default();
     for from in (0..stream.times.len()).step_by(EVERY) {
-        for i in from..(from + EVERY).min(stream.times.len()) {
+        let until = (from + EVERY).min(stream.times.len());
+        for (i, key) in (from..until).zip(&keys[from..until]) {
             let (time, partition) = (stream.times[i], stream.partitions[i] as usize);
             let mut start = time - time.rem_euclid(slide);
             while start > time - size {
                 if start + size > watermark {
-                    let entry = windows.entry((stream.keys[i], start)).or_insert((0, 0));
+                    let entry = windows.entry((key.clone(), start)).or_insert((0, 0));
                     entry.0 += 1;
                     entry.1 += stream.values[i];
                 }
@@ -147,11 +162,11 @@ pub fn by_hand(stream: &Stream, size: i64, slide: i64) -> Checksum {
         }
         watermark = latest.iter().copied().min().unwrap_or(i64::MIN) - DISORDER;
         if watermark >= next {
-            fire_by_hand(&mut windows, watermark, size, &mut checksum);
+            fire_by_hand(&mut windows, &number, watermark, size, &mut checksum);
             next = watermark - watermark.rem_euclid(slide) + slide;
         }
     }
-    fire_by_hand(&mut windows, i64::MAX, size, &mut checksum);
+    fire_by_hand(&mut windows, &number, i64::MAX, size, &mut checksum);
     checksum
 }
 
@@ -230,6 +245,27 @@ fn end_sessions(
     }
 }
 
+/// A number for a key that is a string.
+fn number(key: &str) -> u64 {
+    u64::from_str_radix(key, 16).expect("the keys are numbers in hexadecimal")
+}
+
+/// The loop by hand over keys that are strings.
+pub fn strings_by_hand(stream: &Stream, keys: &[String], size: i64) -> Checksum {
+    by_hand_of(stream, keys, |key| number(key), size, size)
+}
+
+/// Keys that are strings in batches, borrowed.
+pub fn strings_by_batches(stream: &Stream, keys: &[String], size: i64) -> Checksum {
+    let micros = TimeDelta::microseconds;
+    let config = Config::tumbling(micros(size)).max_disorder(micros(DISORDER));
+    let mut kernel: Windowing<String, i64, _> =
+        config.build(count_and_sum()).expect("the shapes of the benchmarks are valid");
+    let partition = kernel.add_partition();
+    let borrowed: Vec<&str> = keys.iter().map(String::as_str).collect();
+    drive_batches(kernel, &[partition], stream, &borrowed, |key| number(key))
+}
+
 /// What no windows at all would cost: one upsert by key for each event.
 pub fn floor(stream: &Stream) -> usize {
     let mut sums: HashMap<u64, (u64, i64)> = HashMap::new();
@@ -241,13 +277,15 @@ pub fn floor(stream: &Stream) -> usize {
     sums.len()
 }
 
-fn fire_by_hand(
-    windows: &mut HashMap<(u64, i64), (u64, i64)>,
+fn fire_by_hand<K>(
+    windows: &mut HashMap<(K, i64), (u64, i64)>,
+    number: impl Fn(&K) -> u64,
     watermark: i64,
     size: i64,
     checksum: &mut Checksum,
 ) {
-    windows.retain(|&(key, start), &mut (count, sum)| {
+    windows.retain(|(key, start), &mut (count, sum)| {
+        let (key, start) = (number(key), *start);
         let open = start + size > watermark;
         if !open {
             checksum.add(key, start, count, sum);
@@ -332,15 +370,16 @@ pub fn unkeyed_by_batches(stream: &Stream, size: i64) -> Checksum {
     drive_batches(kernel, &[partition], stream, &vec![(); stream.times.len()], |()| key)
 }
 
-fn drive_batches<K, A>(
+fn drive_batches<K, Q, A>(
     mut windows: Windowing<K, i64, A>,
     partitions: &[Partition],
     stream: &Stream,
-    keys: &[K],
+    keys: &[Q],
     number: impl Fn(&K) -> u64,
 ) -> Checksum
 where
     K: Hash + Eq + Clone,
+    Q: ToKey<K>,
     A: Aggregate<i64, Output = (u64, i64)>,
 {
     let mut checksum = Checksum::default();
