@@ -302,7 +302,8 @@ impl<K: Hash + Eq, T> Table<K, T> {
         if self.old.is_some() {
             self.move_some(hashing);
         }
-        if self.is_full() {
+        // (A small table grows by itself, or is put in order in place where entries that were removed have filled it.)
+        if self.is_full() && self.len() >= MANY {
             self.grow(0, hashing);
         }
         self.entries.insert_unique(hash, (key, partial), |(key, _)| hashing.hash(key));
