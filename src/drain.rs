@@ -129,7 +129,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         match source {
             Source::Sliced(place) => {
                 *windows += 1;
-                self.firing.begin((rank.1, rank.2), place, &self.store, algebra, self.order);
+                self.firing.begin((rank.1, rank.2), place, &mut self.store, algebra, self.order);
                 None
             }
             Source::Keyed(place) => {
@@ -239,8 +239,8 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let (key, value) = match ready {
             Ready::OnTime { spot } => {
                 let content = self.firing.content(self.firing.drain.as_ref()?, &self.store);
-                let (key, partial) = content.at(spot)?;
-                let value = match content.rest(spot, || algebra.hashing.hash(key), key) {
+                let (key, partial, rest) = content.at(spot)?;
+                let value = match rest {
                     None => algebra.aggregate.lower(partial),
                     Some(rest) => {
                         let mut whole = partial.clone();

@@ -682,7 +682,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             return None;
         }
         let (sliced, entries) = slice.map_or((0, 0), |slice| {
-            let known = self.store.get(slice).is_some_and(|table| table.get(hash, event.key).is_some());
+            let known = self.store.get(slice).is_some_and(|slice| slice.get(hash, event.key).is_some());
             match event.time.as_micros() < self.sealed {
                 // (When it gets there its slice may have to grow.)
                 true => (self.queue.growth(1), self.store.growth(slice).1 + 1),
@@ -696,7 +696,8 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let growth = sliced + keyed.sum::<usize>() + queued;
         // Firing sliding windows takes memory too, and cannot be refused any more.
         let room = self.store.room() + entries;
-        let used = self.state_bytes() + self.firing.growth(room, self.order.is_some());
+        let sealing = if self.firing.combines() { self.store.sealing_growth(room) } else { 0 };
+        let used = self.state_bytes() + self.firing.growth(room, self.order.is_some()) + sealing;
         (used.saturating_add(growth) > budget).then_some(Reason::OverBudget { used, growth, budget })
     }
 

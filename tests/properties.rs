@@ -1077,7 +1077,7 @@ fn e2_polling_sliding_windows_stays_within_the_budget() {
         most = most.max(kernel.state_bytes());
     }
     assert_eq!(out, 60 * accepted);
-    assert!(accepted > 1000);
+    assert!(accepted > 1000, "{accepted}");
     assert!(most <= budget + table, "{most} bytes, and the budget was {budget}");
 }
 

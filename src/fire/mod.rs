@@ -100,6 +100,11 @@ impl<K, T> Firing<K, T> {
         sliced + listed * size_of::<Spot>()
     }
 
+    /// Whether windows may be made of several slices.
+    pub(crate) fn combines(&self) -> bool {
+        self.sliced.iter().any(Sliced::is_combined)
+    }
+
     /// The first window end of which a pane may still be waiting, if any is: for
     /// [`Windowing::output_watermark`](crate::Windowing::output_watermark). `event` is the watermark of the
     /// first late event that waits.
@@ -209,7 +214,7 @@ impl From {
         match self {
             Self::Slice(slice) => store.get(slice).map_or(Content::Nothing, Content::One),
             Self::Combined(place) => {
-                sliced.get(place).map_or(Content::Nothing, |sliced| sliced.combine.content())
+                sliced.get(place).map_or(Content::Nothing, |sliced| sliced.combine.content(&store.sealed.ids))
             }
         }
     }
@@ -230,7 +235,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         let drain = self.drain.as_mut()?;
         let content = drain.from.content(&self.sliced, store);
         let spot = match &mut drain.scan {
-            Some(scan) => content.next(scan, hashing),
+            Some(scan) => content.next(scan),
             None => self.list.pop(),
         }?;
         Some(Ready::OnTime { spot })
@@ -247,11 +252,11 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         let drain = self.drain.as_mut()?;
         let content = drain.from.content(&self.sliced, store);
         let spot = match &mut drain.scan {
-            Some(scan) => content.next(scan, hashing),
+            Some(scan) => content.next(scan),
             None => self.list.last().copied(),
         };
         let is_first = |spot: Spot| match (order, content.at(spot), self.empty.last()) {
-            (Some(order), Some((key, _)), Some(empty)) => order(key, empty) == Ordering::Less,
+            (Some(order), Some((key, ..)), Some(empty)) => order(key, empty) == Ordering::Less,
             _ => true,
         };
         if let Some(spot) = spot.filter(|&spot| is_first(spot)) {
@@ -294,7 +299,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         &mut self,
         (end, start): (i64, i64),
         place: usize,
-        store: &Store<K, T>,
+        store: &mut Store<K, T>,
         algebra: &Algebra<V, A>,
         order: Option<Order<K>>,
     ) {
@@ -303,14 +308,16 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         let from = source(place, slices, store);
         let Some(sliced) = self.sliced.get_mut(place) else { return };
         if let From::Combined(_) = from {
-            sliced.combine.prepare(slices, store, algebra);
+            store.seal_before(slices.1, &algebra.hashing);
+            sliced.combine.prepare(slices, &store.sealed, algebra);
         }
+        let store = &*store;
         let content = from.content(&self.sliced, store);
         let has = |hash, key: &K| content.spot_of(hash, key).is_some();
         self.empty = self.sliced[place].to_fill(window, store, algebra, has);
         let mut scan = Some(Scan::default());
         if let Some(order) = order {
-            list_all(content, &mut self.list, &algebra.hashing, order);
+            list_all(content, &mut self.list, order);
             self.empty.sort_unstable_by(|a, b| order(b, a));
             scan = None;
         }
@@ -346,24 +353,19 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
     }
 
     /// The keys of the window being drained that have not been handed out, in the order in which they will.
-    pub(crate) fn remaining<'a>(
-        &'a self,
-        store: &'a Store<K, T>,
-        hashing: &Hashing,
-        order: Option<Order<K>>,
-    ) -> Vec<&'a K> {
+    pub(crate) fn remaining<'a>(&'a self, store: &'a Store<K, T>, order: Option<Order<K>>) -> Vec<&'a K> {
         let Some(drain) = &self.drain else { return Vec::new() };
         let content = self.content(drain, store);
         let mut spots = Vec::new();
         match drain.scan {
             None => spots.extend(self.list.iter().rev().copied()),
             Some(mut scan) => {
-                while let Some(spot) = content.next(&mut scan, hashing) {
+                while let Some(spot) = content.next(&mut scan) {
                     spots.push(spot);
                 }
             }
         }
-        let keys = spots.into_iter().filter_map(|spot| content.at(spot)).map(|(key, _)| key);
+        let keys = spots.into_iter().filter_map(|spot| content.at(spot)).map(|(key, ..)| key);
         let mut keys: Vec<&K> = keys.chain(self.empty.iter().rev()).collect();
         if let Some(order) = order {
             keys.sort_unstable_by(|a, b| order(a, b));
@@ -469,11 +471,11 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         let mut needed = i64::MAX;
         for sliced in &mut self.sliced {
             let from = sliced.needed_from(store, reached);
-            sliced.combine.leave(from, store, algebra);
+            sliced.combine.leave(from, &store.sealed, algebra);
             sliced.forget_closed(reached);
             needed = needed.min(from);
         }
-        if store.expire_before(needed, reached == i64::MAX) {
+        if store.expire_before(needed, reached == i64::MAX, &algebra.hashing) {
             (self.list, self.empty) = (Vec::new(), Vec::new());
         }
     }
@@ -489,19 +491,14 @@ fn source<K, T>(place: usize, (first, beyond): (i64, i64), store: &Store<K, T>) 
 }
 
 /// All spots of a window's content, the last by key first.
-fn list_all<K: Hash + Eq + Clone, T>(
-    content: Content<'_, K, T>,
-    list: &mut Vec<Spot>,
-    hashing: &Hashing,
-    order: Order<K>,
-) {
+fn list_all<K: Hash + Eq + Clone, T>(content: Content<'_, K, T>, list: &mut Vec<Spot>, order: Order<K>) {
     let mut scan = Scan::default();
     list.clear();
     list.reserve_exact(content.len_at_most());
-    while let Some(spot) = content.next(&mut scan, hashing) {
+    while let Some(spot) = content.next(&mut scan) {
         list.push(spot);
     }
-    let key = |spot: &Spot| content.at(*spot).map(|(key, _)| key);
+    let key = |spot: &Spot| content.at(*spot).map(|(key, ..)| key);
     list.sort_unstable_by(|a, b| match (key(a), key(b)) {
         (Some(a), Some(b)) => order(b, a),
         (a, b) => a.is_some().cmp(&b.is_some()),

@@ -13,7 +13,7 @@ use crate::config::LateFiring;
 use crate::grid::Bounds;
 use crate::lateness::Lateness;
 use crate::lattice::Lattice;
-use crate::slice::{Algebra, Combine, Hashing, Store, Strategy, Table};
+use crate::slice::{Algebra, Combine, Hashing, Slice, Store, Strategy, Table};
 use crate::windows::{Assigner, Definition};
 
 /// What is known of a key's panes of a window that fired late for it, or empty.
@@ -47,7 +47,7 @@ pub(crate) struct Sliced<K, T> {
     is_combined: bool,
     /// Windows that end by this have fired, or were empty when they would have.
     pub(crate) fired: i64,
-    pub(crate) combine: Combine<K, T>,
+    pub(crate) combine: Combine<T>,
     /// By the end of the window. Only windows and keys that late events touched, or that fired empty.
     pub(crate) reissues: BTreeMap<i64, Table<K, Reissue>>,
     reissue_bytes: usize,
@@ -77,6 +77,11 @@ impl<K, T> Sliced<K, T> {
             marked: BTreeMap::new(),
             marks: 0,
         }
+    }
+
+    /// Whether windows may be made of several slices.
+    pub(super) fn is_combined(&self) -> bool {
+        self.is_combined
     }
 
     /// Bytes by which firing may make this grow where the slices have room for so many entries.
@@ -203,7 +208,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Sliced<K, T> {
             if !self.assigner.covers(lattice.instant(slice)) {
                 continue;
             }
-            for (key, _) in store.get(slice).into_iter().flat_map(Table::iter) {
+            for (key, _) in store.get(slice).into_iter().flat_map(Slice::iter) {
                 let hash = algebra.hashing.hash(key);
                 if !has(hash, key) && seen.get(hash, key).is_none() {
                     seen.insert(hash, key.clone(), (), 0, &algebra.hashing);
@@ -310,5 +315,5 @@ fn is_elsewhere<K: Hash + Eq + Clone, T>(
     store
         .live_in(first, beyond)
         .filter(|&other| other != slice)
-        .any(|other| store.get(other).is_some_and(|table| table.get(hash, key).is_some()))
+        .any(|other| store.get(other).is_some_and(|slice| slice.get(hash, key).is_some()))
 }

@@ -4,8 +4,11 @@
 //!
 //! | strategy | needs | work per key and slide | state besides the slices |
 //! |---|---|---|---|
-//! | two stacks | associativity | about 3 combinations, amortised: all slices are turned over once a window length | a node per entry of a slice, and one table |
-//! | subtract on evict | an inverse | 1 combination, 1 subtraction | one table |
+//! | two stacks | associativity | about 3 combinations, amortised: all slices are turned over once a window length | a node per entry of a slice, and a column |
+//! | subtract on evict | an inverse | 1 combination, 1 subtraction | a column |
+//!
+//! Before slices are combined they are sealed: each becomes a column of partials by the numbers of their keys, so that
+//! combining them compares and hashes no key.
 //!
 //! Two stacks: Adamax, "Re: Implement a queue in which push, pop and getMin have constant running time"
 //! (2011), lifted from values to tables; the table of strategies follows Tangwongsan, Hirzel and
@@ -15,6 +18,7 @@
 //! [`Positions`], which is what a snapshot keeps of it. Slices that a window has been combined from change
 //! only by late events, after which [`Combine::repair`] puts one key right.
 
+use alloc::vec::Vec;
 use core::hash::Hash;
 use core::marker::PhantomData;
 use core::mem::needs_drop;
@@ -22,7 +26,7 @@ use core::mem::needs_drop;
 use serde::{Deserialize, Serialize};
 
 use super::front::Front;
-use super::{Hashing, Store, Table};
+use super::{Column, Hashing, Ids, Sealed, Slice, Store, Table, with_slack};
 use crate::aggregate::Aggregate;
 use crate::key::ToKey;
 use crate::time::Timestamp;
@@ -52,16 +56,19 @@ impl<V, A: Aggregate<V>> Algebra<V, A> {
         key: &K,
     ) -> Option<(A::Acc, u32)> {
         let mut folded: Option<(A::Acc, u32)> = None;
-        for slice in store.live_in(first, beyond) {
-            let Some(partial) = store.get(slice).and_then(|table| table.get(hash, key)) else { continue };
-            match &mut folded {
-                None => folded = Some((partial.clone(), 1)),
-                Some((whole, slices)) => {
-                    self.aggregate.combine(whole, partial);
-                    *slices += 1;
-                }
+        let mut append = |partial: &A::Acc| match &mut folded {
+            None => folded = Some((partial.clone(), 1)),
+            Some((whole, slices)) => {
+                self.aggregate.combine(whole, partial);
+                *slices += 1;
             }
+        };
+        let sealed = &store.sealed;
+        if let Some(id) = sealed.ids.get(hash, key) {
+            sealed.range(first..beyond).filter_map(|column| column.get(id)).for_each(&mut append);
         }
+        let open = store.live_in(first.max(sealed.before), beyond);
+        open.filter_map(|slice| store.get(slice)?.get(hash, key)).for_each(append);
         folded
     }
 
@@ -94,42 +101,6 @@ impl<V, A: Aggregate<V>> Algebra<V, A> {
         }
         is_flat
     }
-
-    /// Appends a later partial to a table.
-    fn append<K: Hash + Eq + Clone>(&self, table: &mut Table<K, A::Acc>, key: &K, later: &A::Acc) {
-        let hash = self.hashing.hash(key);
-        match table.get_mut(hash, key) {
-            Some(whole) => {
-                let before = self.aggregate.heap_bytes(whole);
-                self.aggregate.combine(whole, later);
-                let after = self.aggregate.heap_bytes(whole);
-                table.add_heap(before, after);
-            }
-            None => self.insert(table, hash, key, later.clone()),
-        }
-    }
-
-    fn put<K: Hash + Eq + Clone>(&self, table: &mut Table<K, A::Acc>, hash: u64, key: &K, partial: A::Acc) {
-        match table.get_mut(hash, key) {
-            Some(old) => {
-                let (before, after) = (self.aggregate.heap_bytes(old), self.aggregate.heap_bytes(&partial));
-                *old = partial;
-                table.add_heap(before, after);
-            }
-            None => self.insert(table, hash, key, partial),
-        }
-    }
-
-    fn insert<K: Hash + Eq + Clone>(
-        &self,
-        table: &mut Table<K, A::Acc>,
-        hash: u64,
-        key: &K,
-        partial: A::Acc,
-    ) {
-        let heap = self.aggregate.heap_bytes(&partial);
-        table.insert(hash, key.clone(), partial, heap, &self.hashing);
-    }
 }
 
 /// Which way windows of several slices are combined.
@@ -150,27 +121,27 @@ pub(crate) struct Positions {
 
 /// The content of the window being fired, and what makes the next one cheap.
 #[derive(Debug)]
-pub(crate) enum Combine<K, T> {
-    TwoStacks(TwoStacks<K, T>),
-    SubtractOnEvict(SubtractOnEvict<K, T>),
+pub(crate) enum Combine<T> {
+    TwoStacks(TwoStacks<T>),
+    SubtractOnEvict(SubtractOnEvict<T>),
 }
 
-/// The keys of a window with their partials, in up to two tables: a key's partial is that in the first
-/// combined with that in the second.
+/// The keys of a window with their partials.
 #[derive(Debug)]
 pub(crate) enum Content<'a, K, T> {
     Nothing,
-    One(&'a Table<K, T>),
-    Two(&'a Front<K, T>, &'a Table<K, T>),
-    Counted(&'a Table<K, (T, u32)>),
+    One(Slice<'a, K, T>),
+    /// A key's partial is that in the front combined with that in the back.
+    Stacks(&'a Ids<K>, &'a TwoStacks<T>),
+    Running(&'a Ids<K>, &'a Totals<T>),
 }
 
-impl<K, T> Combine<K, T> {
+impl<T> Combine<T> {
     pub(crate) fn new(strategy: Strategy) -> Self {
         match strategy {
             Strategy::TwoStacks => Self::TwoStacks(TwoStacks::new()),
             Strategy::SubtractOnEvict => {
-                Self::SubtractOnEvict(SubtractOnEvict { running: Table::new(), first: 0, beyond: 0 })
+                Self::SubtractOnEvict(SubtractOnEvict { running: Totals::new(), first: 0, beyond: 0 })
             }
         }
     }
@@ -185,18 +156,17 @@ impl<K, T> Combine<K, T> {
     /// Bytes that this may come to take where the slices have room for so many entries.
     pub(crate) fn bytes_for(&self, entries: usize) -> usize {
         let needed = match self {
-            Self::TwoStacks(_) => Front::<K, T>::bytes_for(entries) + Table::<K, T>::bytes_for(entries),
-            Self::SubtractOnEvict(_) => Table::<K, (T, u32)>::bytes_for(entries),
+            Self::TwoStacks(_) => Front::<T>::bytes_for(entries) + Totals::<T>::bytes_for(entries),
+            Self::SubtractOnEvict(_) => Totals::<T>::bytes_for(entries),
         };
         needed.max(self.bytes())
     }
 
     /// The window last prepared.
-    pub(crate) fn content(&self) -> Content<'_, K, T> {
+    pub(crate) fn content<'a, K>(&'a self, ids: &'a Ids<K>) -> Content<'a, K, T> {
         match self {
-            Self::TwoStacks(stacks) if stacks.front.is_empty() => Content::One(&stacks.back),
-            Self::TwoStacks(stacks) => Content::Two(&stacks.front, &stacks.back),
-            Self::SubtractOnEvict(window) => Content::Counted(&window.running),
+            Self::TwoStacks(stacks) => Content::Stacks(ids, stacks),
+            Self::SubtractOnEvict(window) => Content::Running(ids, &window.running),
         }
     }
 
@@ -208,9 +178,7 @@ impl<K, T> Combine<K, T> {
             }
         }
     }
-}
 
-impl<K, T> Combine<K, T> {
     /// Whether the window last prepared is that of slices `[first, beyond)`.
     pub(crate) fn is_at(&self, (first, beyond): (i64, i64)) -> bool {
         let at = self.positions();
@@ -218,42 +186,40 @@ impl<K, T> Combine<K, T> {
     }
 }
 
-impl<K: Hash + Eq + Clone, T: Clone> Combine<K, T> {
-    /// Makes the content of the window of slices `[first, beyond)`.
-    pub(crate) fn prepare<V, A: Aggregate<V, Acc = T>>(
+impl<T: Clone> Combine<T> {
+    /// Makes the content of the window of slices `[first, beyond)`, all of which are sealed.
+    pub(crate) fn prepare<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
         &mut self,
         (first, beyond): (i64, i64),
-        store: &Store<K, T>,
+        sealed: &Sealed<K, T>,
         algebra: &Algebra<V, A>,
     ) {
         match self {
-            Self::TwoStacks(stacks) => stacks.prepare(first, beyond, store, algebra),
-            Self::SubtractOnEvict(window) => window.prepare(first, beyond, store, algebra),
+            Self::TwoStacks(stacks) => stacks.prepare(first, beyond, sealed, algebra),
+            Self::SubtractOnEvict(window) => window.prepare(first, beyond, sealed, algebra),
         }
     }
 
     /// The slices before `slice` are about to expire, and with the last of a window what was derived from
     /// it.
-    pub(crate) fn leave<V, A: Aggregate<V, Acc = T>>(
+    pub(crate) fn leave<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
         &mut self,
         slice: i64,
-        store: &Store<K, T>,
+        sealed: &Sealed<K, T>,
         algebra: &Algebra<V, A>,
     ) {
         match self {
-            Self::TwoStacks(stacks) if slice < stacks.at.beyond => {}
+            Self::TwoStacks(stacks) if slice < stacks.at.beyond => stacks.evict_before(slice, sealed),
             Self::TwoStacks(stacks) => stacks.clear(),
             Self::SubtractOnEvict(window) => {
-                window.evict_before(slice.min(window.beyond), store, algebra);
-                if window.running.is_empty() {
-                    window.running = Table::new();
-                }
+                window.evict_before(slice.min(window.beyond), sealed, algebra);
+                window.running.shrink();
             }
         }
     }
 
     /// Puts one key right after a late event changed its partial in `slice`.
-    pub(crate) fn repair<V, A: Aggregate<V, Acc = T>>(
+    pub(crate) fn repair<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
         &mut self,
         slice: i64,
         hash: u64,
@@ -261,51 +227,176 @@ impl<K: Hash + Eq + Clone, T: Clone> Combine<K, T> {
         store: &Store<K, T>,
         algebra: &Algebra<V, A>,
     ) {
+        let at = self.positions();
+        if slice < at.first || slice >= at.beyond {
+            return;
+        }
+        let Some(id) = store.sealed.ids.get(hash, key) else { return };
         match self {
-            Self::TwoStacks(stacks) => stacks.repair(slice, hash, key, store, algebra),
-            Self::SubtractOnEvict(window) => window.repair(slice, hash, key, store, algebra),
+            Self::TwoStacks(stacks) if slice < at.turned => {
+                stacks.front.repair((at.first, at.turned), id, &store.sealed, algebra);
+            }
+            Self::TwoStacks(TwoStacks { back: totals, .. })
+            | Self::SubtractOnEvict(SubtractOnEvict { running: totals, .. }) => {
+                if let Some(whole) = algebra.fold(store, (at.turned, at.beyond), hash, key) {
+                    totals.set(id, whole, algebra);
+                }
+            }
         }
     }
 
-    /// Makes the content again that was at these positions.
-    pub(crate) fn rebuild<V, A: Aggregate<V, Acc = T>>(
+    /// Makes the content again that was at these positions, up to which all slices are sealed.
+    pub(crate) fn rebuild<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
         &mut self,
         at: Positions,
-        store: &Store<K, T>,
+        sealed: &Sealed<K, T>,
         algebra: &Algebra<V, A>,
     ) {
         match self {
             Self::TwoStacks(stacks) => {
-                stacks.turn_over(at.first, at.turned, store, algebra);
-                stacks.absorb(at.beyond, store, algebra);
+                stacks.turn_over(at.first, at.turned, sealed, algebra);
+                stacks.absorb(at.beyond, sealed, algebra);
             }
-            Self::SubtractOnEvict(window) => window.prepare(at.first, at.beyond, store, algebra),
+            Self::SubtractOnEvict(window) => window.prepare(at.first, at.beyond, sealed, algebra),
         }
+    }
+}
+
+/// Each key's partial over some slices, by the number of the key.
+#[derive(Debug)]
+pub(crate) struct Totals<T> {
+    /// With the number of slices that each key is in, so that a key leaves with the last of them.
+    totals: Vec<Option<(T, u32)>>,
+    keys: usize,
+    /// Heap owned by the partials, as the aggregate tells it.
+    heap: usize,
+}
+
+impl<T> Totals<T> {
+    const fn new() -> Self {
+        Self { totals: Vec::new(), keys: 0, heap: 0 }
+    }
+
+    fn bytes(&self) -> usize {
+        self.totals.capacity() * size_of::<Option<(T, u32)>>() + self.heap
+    }
+
+    fn bytes_for(entries: usize) -> usize {
+        with_slack(entries) * size_of::<Option<(T, u32)>>()
+    }
+
+    #[inline(always)]
+    fn get(&self, id: u32) -> Option<&T> {
+        self.totals.get(id as usize)?.as_ref().map(|(whole, _)| whole)
+    }
+
+    /// Has a place for each number below `ids`.
+    fn reach(&mut self, ids: usize) {
+        if ids > self.totals.capacity() {
+            self.totals.reserve_exact(with_slack(ids) - self.totals.len());
+        }
+        self.totals.resize_with(ids.max(self.totals.len()), || None);
+    }
+
+    fn clear(&mut self) {
+        self.totals.clear();
+        (self.keys, self.heap) = (0, 0);
+    }
+
+    /// Returns all memory if no key is here.
+    fn shrink(&mut self) {
+        if self.keys == 0 {
+            *self = Self::new();
+        }
+    }
+}
+
+impl<T: Clone> Totals<T> {
+    /// Appends a later slice.
+    fn enter<V, A: Aggregate<V, Acc = T>>(&mut self, latest: &Column<T>, algebra: &Algebra<V, A>) {
+        let aggregate = &algebra.aggregate;
+        for (id, partial) in latest.iter() {
+            let Some(total) = self.totals.get_mut(id as usize) else { continue };
+            match total {
+                Some((whole, slices)) => {
+                    let before = aggregate.heap_bytes(whole);
+                    aggregate.combine(whole, partial);
+                    *slices += 1;
+                    self.heap = self.heap + aggregate.heap_bytes(whole) - before;
+                }
+                None => {
+                    self.heap += aggregate.heap_bytes(partial);
+                    self.keys += 1;
+                    *total = Some((partial.clone(), 1));
+                }
+            }
+        }
+    }
+
+    /// Takes the earliest slice out again.
+    fn evict<V, A: Aggregate<V, Acc = T>>(&mut self, oldest: &Column<T>, algebra: &Algebra<V, A>) {
+        let aggregate = &algebra.aggregate;
+        for (id, partial) in oldest.iter() {
+            let Some(total) = self.totals.get_mut(id as usize) else { continue };
+            let Some((whole, slices)) = total else { continue };
+            let before = aggregate.heap_bytes(whole);
+            *slices -= 1;
+            if *slices == 0 {
+                *total = None;
+                self.keys -= 1;
+                self.heap -= before;
+            } else if let Some(uncombine) = algebra.inverse {
+                uncombine(aggregate, whole, partial);
+                self.heap = self.heap + aggregate.heap_bytes(whole) - before;
+            }
+        }
+    }
+
+    fn set<V, A: Aggregate<V, Acc = T>>(&mut self, id: u32, total: (T, u32), algebra: &Algebra<V, A>) {
+        self.reach(id as usize + 1);
+        let before = self.get(id).map_or(0, |whole| algebra.aggregate.heap_bytes(whole));
+        self.heap = self.heap + algebra.aggregate.heap_bytes(&total.0) - before;
+        self.keys += usize::from(self.totals[id as usize].is_none());
+        self.totals[id as usize] = Some(total);
     }
 }
 
 /// The front holds what leaves slice by slice, the back the running combination of the slices since.
 #[derive(Debug)]
-pub(crate) struct TwoStacks<K, T> {
+pub(crate) struct TwoStacks<T> {
     at: Positions,
     /// The slices `[first, turned)`.
-    front: Front<K, T>,
+    front: Front<T>,
     /// The combination of `[turned, beyond)`.
-    back: Table<K, T>,
+    back: Totals<T>,
 }
 
-impl<K, T> TwoStacks<K, T> {
+impl<T> TwoStacks<T> {
     fn new() -> Self {
-        Self { at: Positions::default(), front: Front::new(), back: Table::new() }
+        Self { at: Positions::default(), front: Front::new(), back: Totals::new() }
+    }
+
+    fn evict_before<K: Hash + Eq + Clone>(&mut self, slice: i64, sealed: &Sealed<K, T>) {
+        let evicted = self.at.first..slice.min(self.at.turned);
+        if evicted.is_empty() {
+            return;
+        }
+        self.at.first = evicted.end;
+        sealed.range(evicted).for_each(|column| self.front.evict(column));
+    }
+
+    fn clear(&mut self) {
+        let beyond = self.at.beyond;
+        *self = Self { at: Positions { first: beyond, turned: beyond, beyond }, ..Self::new() };
     }
 }
 
-impl<K: Hash + Eq + Clone, T: Clone> TwoStacks<K, T> {
-    fn prepare<V, A: Aggregate<V, Acc = T>>(
+impl<T: Clone> TwoStacks<T> {
+    fn prepare<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
         &mut self,
         first: i64,
         beyond: i64,
-        store: &Store<K, T>,
+        sealed: &Sealed<K, T>,
         algebra: &Algebra<V, A>,
     ) {
         let continues = self.at.first <= first && first <= self.at.beyond && self.at.beyond <= beyond;
@@ -315,180 +406,83 @@ impl<K: Hash + Eq + Clone, T: Clone> TwoStacks<K, T> {
         }
         // (While nothing leaves, as in windows that grow, nothing needs to be turned over.)
         if !continues || first > self.at.turned {
-            self.turn_over(first, self.at.beyond, store, algebra);
+            self.turn_over(first, self.at.beyond, sealed, algebra);
         }
-        self.front.evict_before(first);
+        self.evict_before(first, sealed);
         self.at.first = first;
-        self.absorb(beyond, store, algebra);
+        self.absorb(beyond, sealed, algebra);
     }
 
     /// Turns the slices `[first, turned)` over: from here on they leave one by one.
-    fn turn_over<V, A: Aggregate<V, Acc = T>>(
+    fn turn_over<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
         &mut self,
         first: i64,
         turned: i64,
-        store: &Store<K, T>,
+        sealed: &Sealed<K, T>,
         algebra: &Algebra<V, A>,
     ) {
-        self.front.turn_over((first, turned), store, algebra);
+        self.front.turn_over((first, turned), sealed, algebra);
         self.back.clear();
         self.at = Positions { first, turned, beyond: turned };
     }
 
-    /// Takes the slices up to `beyond` in at the front.
-    fn absorb<V, A: Aggregate<V, Acc = T>>(
+    /// Takes the slices up to `beyond` in at the back.
+    fn absorb<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
         &mut self,
         beyond: i64,
-        store: &Store<K, T>,
+        sealed: &Sealed<K, T>,
         algebra: &Algebra<V, A>,
     ) {
-        for slice in store.live_in(self.at.beyond, beyond) {
-            for (key, partial) in store.get(slice).into_iter().flat_map(Table::iter) {
-                algebra.append(&mut self.back, key, partial);
-            }
-        }
+        self.back.reach(sealed.ids.beyond());
+        sealed.range(self.at.beyond..beyond).for_each(|column| self.back.enter(column, algebra));
         self.at.beyond = beyond;
-    }
-
-    fn repair<V, A: Aggregate<V, Acc = T>>(
-        &mut self,
-        slice: i64,
-        hash: u64,
-        key: &K,
-        store: &Store<K, T>,
-        algebra: &Algebra<V, A>,
-    ) {
-        let Positions { first, turned, beyond } = self.at;
-        if first <= slice && slice < turned {
-            self.front.repair((first, turned), hash, key, store, algebra);
-        } else if turned <= slice
-            && slice < beyond
-            && let Some((whole, _)) = algebra.fold(store, (turned, beyond), hash, key)
-        {
-            algebra.put(&mut self.back, hash, key, whole);
-        }
-    }
-
-    fn clear(&mut self) {
-        let beyond = self.at.beyond;
-        *self = Self { at: Positions { first: beyond, turned: beyond, beyond }, ..Self::new() };
     }
 }
 
-/// One running table: what enters is combined in, what leaves is taken out.
+/// One running column: what enters is combined in, what leaves is taken out.
 #[derive(Debug)]
-pub(crate) struct SubtractOnEvict<K, T> {
-    /// With the number of slices that each key is in, so that a key leaves with the last of them.
-    running: Table<K, (T, u32)>,
+pub(crate) struct SubtractOnEvict<T> {
+    running: Totals<T>,
     first: i64,
     beyond: i64,
 }
 
-impl<K: Hash + Eq + Clone, T: Clone> SubtractOnEvict<K, T> {
-    fn prepare<V, A: Aggregate<V, Acc = T>>(
+impl<T: Clone> SubtractOnEvict<T> {
+    fn prepare<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
         &mut self,
         first: i64,
         beyond: i64,
-        store: &Store<K, T>,
+        sealed: &Sealed<K, T>,
         algebra: &Algebra<V, A>,
     ) {
         if !(self.first <= first && first <= self.beyond && self.beyond <= beyond) {
             self.running.clear();
             (self.first, self.beyond) = (first, first);
         }
-        self.evict_before(first, store, algebra);
-        for slice in store.live_in(self.beyond, beyond) {
-            for (key, partial) in store.get(slice).into_iter().flat_map(Table::iter) {
-                self.enter(key, partial, algebra);
-            }
-        }
+        self.evict_before(first, sealed, algebra);
+        self.running.reach(sealed.ids.beyond());
+        sealed.range(self.beyond..beyond).for_each(|column| self.running.enter(column, algebra));
         self.beyond = beyond;
     }
 
-    fn evict_before<V, A: Aggregate<V, Acc = T>>(
+    fn evict_before<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
         &mut self,
         slice: i64,
-        store: &Store<K, T>,
+        sealed: &Sealed<K, T>,
         algebra: &Algebra<V, A>,
     ) {
-        for old in store.live_in(self.first, slice) {
-            for (key, partial) in store.get(old).into_iter().flat_map(Table::iter) {
-                self.evict(key, partial, algebra);
-            }
-        }
+        sealed.range(self.first..slice).for_each(|column| self.running.evict(column, algebra));
         self.first = self.first.max(slice);
-    }
-
-    fn evict<V, A: Aggregate<V, Acc = T>>(&mut self, key: &K, oldest: &T, algebra: &Algebra<V, A>) {
-        let hash = algebra.hashing.hash(key);
-        let Some((whole, slices)) = self.running.get_mut(hash, key) else { return };
-        let before = algebra.aggregate.heap_bytes(whole);
-        *slices -= 1;
-        let gone = *slices == 0;
-        let after = match algebra.inverse {
-            Some(uncombine) if !gone => {
-                uncombine(&algebra.aggregate, whole, oldest);
-                algebra.aggregate.heap_bytes(whole)
-            }
-            _ => 0,
-        };
-        self.running.add_heap(before, after);
-        if gone {
-            self.running.remove(hash, key);
-        }
-    }
-
-    fn enter<V, A: Aggregate<V, Acc = T>>(&mut self, key: &K, latest: &T, algebra: &Algebra<V, A>) {
-        let hash = algebra.hashing.hash(key);
-        match self.running.get_mut(hash, key) {
-            Some((whole, slices)) => {
-                let before = algebra.aggregate.heap_bytes(whole);
-                algebra.aggregate.combine(whole, latest);
-                *slices += 1;
-                let after = algebra.aggregate.heap_bytes(whole);
-                self.running.add_heap(before, after);
-            }
-            None => {
-                let heap = algebra.aggregate.heap_bytes(latest);
-                self.running.insert(hash, key.clone(), (latest.clone(), 1), heap, &algebra.hashing);
-            }
-        }
-    }
-
-    fn repair<V, A: Aggregate<V, Acc = T>>(
-        &mut self,
-        slice: i64,
-        hash: u64,
-        key: &K,
-        store: &Store<K, T>,
-        algebra: &Algebra<V, A>,
-    ) {
-        if slice < self.first || slice >= self.beyond {
-            return;
-        }
-        let Some(whole) = algebra.fold(store, (self.first, self.beyond), hash, key) else { return };
-        let after = algebra.aggregate.heap_bytes(&whole.0);
-        match self.running.get_mut(hash, key) {
-            Some(old) => {
-                let before = algebra.aggregate.heap_bytes(&old.0);
-                *old = whole;
-                self.running.add_heap(before, after);
-            }
-            None => {
-                self.running.insert(hash, key.clone(), whole, after, &algebra.hashing);
-            }
-        }
     }
 }
 
-/// A position in the content of a window: in the second table or the first, and where.
-pub(crate) type Spot = (bool, usize);
+/// A position in the content of a window: of a table a spot, of a column a place, of others the number of a key.
+pub(crate) type Spot = usize;
 
-/// How far the content of a window has been scanned: a run of spots at a time, so that which of them have
+/// How far the content of a window has been scanned: of a table a run of spots at a time, so that which of them have
 /// an entry, half of them at random, is found without a branch for each.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Scan {
-    second: bool,
     /// The run being scanned, and which of its spots are still to come.
     from: usize,
     occupied: u32,
@@ -499,99 +493,89 @@ impl Scan {
     const RUN: usize = u32::BITS as usize;
 }
 
-impl<'a, K: Hash + Eq + Clone, T> Content<'a, K, T> {
-    /// The key and partial at a spot of [`Content::next`]'s: of two tables, the one that it names.
-    #[inline]
-    pub(crate) fn at(&self, (second, spot): Spot) -> Option<(&'a K, &'a T)> {
+impl<'a, K, T> Content<'a, K, T> {
+    /// The key at a spot of [`Content::next`]'s, and its partial or two of them, to be combined.
+    #[inline(always)]
+    pub(crate) fn at(&self, spot: Spot) -> Option<(&'a K, &'a T, Option<&'a T>)> {
         match *self {
             Self::Nothing => None,
-            Self::One(table) => table.at(spot),
-            Self::Two(front, _) if !second => front.at(spot),
-            Self::Two(_, back) => back.at(spot),
-            Self::Counted(table) => table.at(spot).map(|(key, (partial, _))| (key, partial)),
-        }
-    }
-
-    /// What the other table has of the key at a spot.
-    pub(crate) fn rest(&self, (second, _): Spot, hash: impl FnOnce() -> u64, key: &K) -> Option<&'a T> {
-        match *self {
-            Self::Two(_, back) if !second => back.get(hash(), key),
-            _ => None,
-        }
-    }
-
-    /// The next spot with an entry, each key once: those of the first table, then those only in the second.
-    #[inline]
-    pub(crate) fn next(&self, scan: &mut Scan, hashing: &Hashing) -> Option<Spot> {
-        loop {
-            while scan.occupied == 0 {
-                self.look(scan)?;
-            }
-            let spot = (scan.second, scan.from + scan.occupied.trailing_zeros() as usize);
-            scan.occupied &= scan.occupied - 1;
-            match (self, self.at(spot)) {
-                (Self::Two(front, _), Some((key, _))) if spot.0 => {
-                    if !front.contains(hashing.hash(key), key) {
-                        return Some(spot);
-                    }
+            Self::One(slice) => slice.at(spot).map(|(key, partial)| (key, partial, None)),
+            Self::Stacks(ids, stacks) => {
+                let id = spot as u32;
+                let (key, back) = (ids.key(id)?, stacks.back.get(id));
+                match stacks.front.get(id) {
+                    Some(front) => Some((key, front, back)),
+                    None => Some((key, back?, None)),
                 }
-                _ => return Some(spot),
             }
+            Self::Running(ids, totals) => Some((ids.key(spot as u32)?, totals.get(spot as u32)?, None)),
         }
     }
 
-    /// Looks at the next run of spots, if there is one.
-    #[inline(never)]
-    fn look(&self, scan: &mut Scan) -> Option<()> {
-        if scan.next >= self.spots(scan.second) {
-            if scan.second {
-                return None;
+    /// The next spot with an entry.
+    #[inline(always)]
+    pub(crate) fn next(&self, scan: &mut Scan) -> Option<Spot> {
+        if let Self::One(Slice::Open(table)) = *self {
+            while scan.occupied == 0 {
+                look(table, scan)?;
             }
-            (scan.second, scan.next) = (true, 0);
-            return Some(());
+            let spot = scan.from + scan.occupied.trailing_zeros() as usize;
+            scan.occupied &= scan.occupied - 1;
+            return Some(spot);
         }
-        scan.from = scan.next;
-        scan.next += Scan::RUN;
-        scan.occupied = match *self {
-            Self::Nothing => 0,
-            Self::One(table) => table.occupied(scan.from),
-            Self::Two(front, _) if !scan.second => front.occupied(scan.from),
-            Self::Two(_, back) => back.occupied(scan.from),
-            Self::Counted(table) => table.occupied(scan.from),
-        };
-        Some(())
+        let beyond = self.len_at_most();
+        while scan.next < beyond {
+            let spot = scan.next;
+            scan.next += 1;
+            if self.has(spot) {
+                return Some(spot);
+            }
+        }
+        None
     }
 
-    #[inline]
-    fn spots(&self, second: bool) -> usize {
+    #[inline(always)]
+    fn has(&self, spot: Spot) -> bool {
+        let id = spot as u32;
         match *self {
-            Self::One(table) if !second => table.spots(),
-            Self::Two(front, _) if !second => front.spots(),
-            Self::Two(_, back) => back.spots(),
-            Self::Counted(table) if !second => table.spots(),
-            _ => 0,
+            Self::Nothing => false,
+            Self::One(slice) => slice.at(spot).is_some(),
+            Self::Stacks(_, stacks) => stacks.back.get(id).is_some() || stacks.front.get(id).is_some(),
+            Self::Running(_, totals) => totals.get(id).is_some(),
         }
     }
 
-    /// How many keys there are, or a few more: some may be in both tables.
+    /// How many keys there are, or more.
+    #[inline]
     pub(crate) fn len_at_most(&self) -> usize {
         match *self {
             Self::Nothing => 0,
-            Self::One(table) => table.len(),
-            Self::Two(front, back) => front.len() + back.len(),
-            Self::Counted(table) => table.len(),
+            Self::One(slice) => slice.len(),
+            Self::Stacks(ids, _) | Self::Running(ids, _) => ids.beyond(),
         }
     }
+}
 
+/// Looks at the next run of a table's spots, if there is one.
+#[inline(never)]
+fn look<K, T>(table: &Table<K, T>, scan: &mut Scan) -> Option<()> {
+    if scan.next >= table.spots() {
+        return None;
+    }
+    scan.from = scan.next;
+    scan.next += Scan::RUN;
+    scan.occupied = table.occupied(scan.from);
+    Some(())
+}
+
+impl<K: Hash + Eq + Clone, T> Content<'_, K, T> {
     pub(crate) fn spot_of(&self, hash: u64, key: &K) -> Option<Spot> {
         match self {
             Self::Nothing => None,
-            Self::One(table) => table.spot_of(hash, key).map(|spot| (false, spot)),
-            Self::Two(front, back) => front
-                .spot_of(hash, key)
-                .map(|spot| (false, spot))
-                .or_else(|| back.spot_of(hash, key).map(|spot| (true, spot))),
-            Self::Counted(table) => table.spot_of(hash, key).map(|spot| (false, spot)),
+            Self::One(slice) => slice.spot_of(hash, key),
+            Self::Stacks(ids, _) | Self::Running(ids, _) => {
+                ids.get(hash, key).map(|id| id as usize).filter(|&spot| self.has(spot))
+            }
         }
     }
 }

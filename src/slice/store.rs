@@ -4,13 +4,15 @@
 //! index computation. An event a thousand years ahead must not stretch the ring, so what lies beyond it
 //! is kept by number in a tree and moves into the ring when the ring gets there. Where slices are not even there
 //! is no such index: then all of them are in the tree.
+//!
+//! Slices that windows are combined from are sealed first: columns take the place of their tables.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::hash::Hash;
 use core::mem::size_of;
 
-use super::{Hashing, Table, spots_for};
+use super::{Column, Hashing, Ids, Sealed, Table, spots_for};
 use crate::grid::{Grid, Ruler};
 use crate::key::ToKey;
 use crate::lattice::Lattice;
@@ -39,14 +41,76 @@ pub(crate) struct Store<K, T> {
     hot: Hot<K, T>,
     gate: i64,
     far: BTreeMap<i64, Table<K, T>>,
+    pub(crate) sealed: Sealed<K, T>,
     /// Slices before this one have expired.
     expired: i64,
+    /// Tables that are live, and how many of them are in the ring.
     live: usize,
     live_in_ring: usize,
     pool: Pool<K, T>,
     /// Bytes of all live tables, and entries that they have room for.
     bytes: usize,
     room: usize,
+}
+
+/// A slice that is there.
+#[derive(Debug)]
+pub(crate) enum Slice<'a, K, T> {
+    Open(&'a Table<K, T>),
+    Sealed(&'a Ids<K>, &'a Column<T>),
+}
+
+impl<K, T> Clone for Slice<'_, K, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, T> Copy for Slice<'_, K, T> {}
+
+impl<'a, K, T> Slice<'a, K, T> {
+    pub(crate) fn len(self) -> usize {
+        match self {
+            Self::Open(table) => table.len(),
+            Self::Sealed(_, column) => column.len(),
+        }
+    }
+
+    /// The entry at a spot of its table, or at a place of its column.
+    #[inline]
+    pub(crate) fn at(self, spot: usize) -> Option<(&'a K, &'a T)> {
+        match self {
+            Self::Open(table) => table.at(spot),
+            Self::Sealed(ids, column) => {
+                let (id, partial) = column.at(spot)?;
+                Some((ids.key(id)?, partial))
+            }
+        }
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = (&'a K, &'a T)> {
+        let (table, places) = match self {
+            Self::Open(table) => (Some(table), 0),
+            Self::Sealed(_, column) => (None, column.len()),
+        };
+        table.into_iter().flat_map(Table::iter).chain((0..places).filter_map(move |place| self.at(place)))
+    }
+}
+
+impl<'a, K: Hash + Eq + Clone, T> Slice<'a, K, T> {
+    pub(crate) fn get<Q: ToKey<K>>(self, hash: u64, key: &Q) -> Option<&'a T> {
+        match self {
+            Self::Open(table) => table.get(hash, key),
+            Self::Sealed(ids, column) => column.get(ids.get(hash, key)?),
+        }
+    }
+
+    pub(crate) fn spot_of(self, hash: u64, key: &K) -> Option<usize> {
+        match self {
+            Self::Open(table) => table.spot_of(hash, key),
+            Self::Sealed(ids, column) => column.place_of(ids.get(hash, key)?).ok(),
+        }
+    }
 }
 
 /// Two slices next to each other, found by two compares. While it is open it has their tables, and the ring
@@ -191,6 +255,7 @@ impl<K, T> Store<K, T> {
             hot: Hot::closed(),
             gate: i64::MAX,
             far: BTreeMap::new(),
+            sealed: Sealed::new(),
             expired: i64::MIN,
             live: 0,
             live_in_ring: 0,
@@ -335,17 +400,23 @@ impl<K, T> Store<K, T> {
     }
 
     pub(crate) fn live(&self) -> usize {
-        self.live
+        self.live + self.sealed.len()
     }
 
     pub(crate) fn bytes(&self) -> usize {
         let far = self.far.len() * size_of::<(i64, Table<K, T>)>();
-        self.bytes + self.pool.bytes + self.ring.capacity() * size_of::<Table<K, T>>() + far
+        let ring = self.ring.capacity() * size_of::<Table<K, T>>();
+        self.bytes + self.pool.bytes + ring + far + self.sealed.bytes()
     }
 
-    /// Entries that the live tables have room for.
+    /// Entries that the live slices have room for.
     pub(crate) fn room(&self) -> usize {
-        self.room
+        self.room + self.sealed.room()
+    }
+
+    /// By how many bytes sealing slices may make this grow where they have room for so many entries.
+    pub(crate) fn sealing_growth(&self, entries: usize) -> usize {
+        self.sealed.growth_for(self.live() + 1, entries, self.pool.expected)
     }
 
     fn slot(&self, slice: i64) -> Option<usize> {
@@ -354,9 +425,17 @@ impl<K, T> Store<K, T> {
             .then(|| (slice as usize) & (self.ring.len().wrapping_sub(1)))
     }
 
-    /// A slice's table, if the slice is there.
+    /// A slice, if it is there.
     #[inline]
-    pub(crate) fn get(&self, slice: i64) -> Option<&Table<K, T>> {
+    pub(crate) fn get(&self, slice: i64) -> Option<Slice<'_, K, T>> {
+        match slice < self.sealed.before {
+            true => self.sealed.get(slice).map(|column| Slice::Sealed(&self.sealed.ids, column)),
+            false => self.table(slice).map(Slice::Open),
+        }
+    }
+
+    #[inline]
+    fn table(&self, slice: i64) -> Option<&Table<K, T>> {
         let table = match (self.hot.get(slice), self.slot(slice)) {
             (Some(table), _) => Some(table),
             (None, Some(slot)) => self.ring.get(slot),
@@ -367,11 +446,15 @@ impl<K, T> Store<K, T> {
 
     /// The first slice at or after `from` that is there.
     pub(crate) fn next_live(&self, from: i64) -> Option<i64> {
+        self.sealed.next(from).or_else(|| self.next_open(from))
+    }
+
+    fn next_open(&self, from: i64) -> Option<i64> {
         let far = self.far.range(from..).next().map(|(&slice, _)| slice);
         let hot = self.hot.live().find(|&slice| slice >= from);
         let beyond = self.base.saturating_add(self.ring.len() as i64);
         let covered = if self.live_in_ring > 0 { from.max(self.base)..beyond } else { 0..0 };
-        let ring = covered.into_iter().find(|&slice| self.get(slice).is_some());
+        let ring = covered.into_iter().find(|&slice| self.table(slice).is_some());
         [far, hot, ring].into_iter().flatten().min()
     }
 
@@ -386,8 +469,8 @@ impl<K, T> Store<K, T> {
         let far = self.far.last_key_value().map(|(&slice, _)| slice);
         let beyond = self.base.saturating_add(self.ring.len() as i64);
         let covered = if far.is_none() && self.live_in_ring > 0 { self.base..beyond } else { 0..0 };
-        let ring = covered.into_iter().rev().find(|&slice| self.get(slice).is_some());
-        [far, self.hot.live().next_back(), ring].into_iter().flatten().max()
+        let ring = covered.into_iter().rev().find(|&slice| self.table(slice).is_some());
+        [far, self.hot.live().next_back(), ring].into_iter().flatten().max().or_else(|| self.sealed.last())
     }
 
     /// The slices in `[first, beyond)` that are there, in the order of time.
@@ -401,40 +484,8 @@ impl<K, T> Store<K, T> {
     }
 
     /// All slices that are there, in the order of time.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (i64, &Table<K, T>)> {
-        self.live_in(i64::MIN, i64::MAX).filter_map(|slice| self.get(slice).map(|table| (slice, table)))
-    }
-
-    /// Expires all slices before `slice`; their tables are kept for others, unless nothing is live for the
-    /// second time in a row, or the input has ended: then all memory is returned, which is the answer.
-    pub(crate) fn expire_before(&mut self, slice: i64, at_end: bool) -> bool {
-        if slice <= self.expired && !at_end {
-            return false;
-        }
-        self.expired = slice;
-        self.close();
-        while let Some(first) = self.far.first_entry()
-            && *first.key() < slice
-        {
-            let table = first.remove();
-            self.drop_live(table);
-        }
-        if !self.ring.is_empty() {
-            let beyond = slice.min(self.base.saturating_add(self.ring.len() as i64));
-            for old in self.base..beyond {
-                if self.live_in_ring == 0 {
-                    break;
-                }
-                self.take_from_ring(old).into_iter().for_each(|table| self.drop_live(table));
-            }
-            self.move_base(self.base.max(self.whole_slide(slice)));
-        }
-        let returns = self.live == 0 && (at_end || self.pool.unused);
-        self.pool.unused = self.live == 0;
-        if returns {
-            self.pool.empty();
-        }
-        returns
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (i64, Slice<'_, K, T>)> {
+        self.live_in(i64::MIN, i64::MAX).filter_map(|slice| self.get(slice).map(|found| (slice, found)))
     }
 
     /// Does a little of what is left to do after slices have expired.
@@ -442,6 +493,31 @@ impl<K, T> Store<K, T> {
     pub(crate) fn tidy(&mut self) {
         if !self.pool.retired.is_empty() {
             self.pool.tidy();
+        }
+    }
+
+    /// Takes the tables of all slices before `slice` out, in the order of time.
+    fn take_before(&mut self, slice: i64, mut then: impl FnMut(&mut Self, i64, Table<K, T>)) {
+        self.close();
+        if !self.ring.is_empty() {
+            let beyond = slice.min(self.base.saturating_add(self.ring.len() as i64));
+            for old in self.base..beyond {
+                if self.live_in_ring == 0 {
+                    break;
+                }
+                if let Some(table) = self.take_from_ring(old) {
+                    then(self, old, table);
+                }
+            }
+        }
+        while let Some(first) = self.far.first_entry()
+            && *first.key() < slice
+        {
+            let (old, table) = first.remove_entry();
+            then(self, old, table);
+        }
+        if !self.ring.is_empty() {
+            self.move_base(self.base.max(self.whole_slide(slice)));
         }
     }
 
@@ -458,6 +534,7 @@ impl<K, T> Store<K, T> {
         self.live -= 1;
         self.bytes -= table.bytes();
         self.room -= table.capacity();
+        self.pool.expect(table.len());
         self.pool.put(table);
     }
 
@@ -553,9 +630,31 @@ impl<K, T> Store<K, T> {
     }
 }
 
-impl<K: Hash + Eq, T> Store<K, T> {
+impl<K: Hash + Eq + Clone, T> Store<K, T> {
+    /// Expires all slices before `slice`; their tables are kept for others, unless nothing is live for the
+    /// second time in a row, or the input has ended: then all memory is returned, which is the answer.
+    pub(crate) fn expire_before(&mut self, slice: i64, at_end: bool, hashing: &Hashing) -> bool {
+        if slice <= self.expired && !at_end {
+            return false;
+        }
+        self.expired = slice;
+        self.close();
+        self.sealed.expire_before(slice, hashing);
+        self.take_before(slice, |store, _, table| store.drop_live(table));
+        let returns = self.live() == 0 && (at_end || self.pool.unused);
+        self.pool.unused = self.live() == 0;
+        if returns {
+            self.pool.empty();
+            self.sealed.empty();
+        }
+        returns
+    }
+
     /// By how many bytes, and by room for how many entries, a new key in this slice makes the state grow.
     pub(crate) fn growth(&self, slice: i64) -> (usize, usize) {
+        if slice < self.sealed.before {
+            return self.sealed.growth(slice);
+        }
         let ring = match self.ring_for(slice) {
             Some(slots) => slots * size_of::<Table<K, T>>(),
             None if self.ring.is_empty() && self.is_even() => RING_MIN * size_of::<Table<K, T>>(),
@@ -564,7 +663,7 @@ impl<K: Hash + Eq, T> Store<K, T> {
         // A slice that is not there may go into the tree, and where the ring has to start earlier others may, too.
         let moved = if slice < self.base { self.live_in_ring } else { 0 };
         let place = (1 + moved) * size_of::<(i64, Table<K, T>)>();
-        let (bytes, entries) = match (self.get(slice), self.pool.chosen()) {
+        let (bytes, entries) = match (self.table(slice), self.pool.chosen()) {
             (Some(table), _) => {
                 let (bytes, entries) = table.growth(self.pool.expected);
                 return (ring + bytes, entries);
@@ -576,6 +675,9 @@ impl<K: Hash + Eq, T> Store<K, T> {
     }
 
     pub(crate) fn get_mut<Q: ToKey<K>>(&mut self, slice: i64, hash: u64, key: &Q) -> Option<&mut T> {
+        if slice < self.sealed.before {
+            return self.sealed.get_mut(slice, hash, key);
+        }
         self.close();
         match self.slot(slice) {
             Some(slot) => self.ring.get_mut(slot),
@@ -588,6 +690,9 @@ impl<K: Hash + Eq, T> Store<K, T> {
     pub(crate) fn add_heap(&mut self, slice: i64, before: usize, after: usize) {
         if before == after {
             return;
+        }
+        if slice < self.sealed.before {
+            return self.sealed.add_heap(slice, before, after);
         }
         self.bytes = self.bytes + after - before;
         self.close();
@@ -610,6 +715,9 @@ impl<K: Hash + Eq, T> Store<K, T> {
         heap: usize,
         hashing: &Hashing,
     ) {
+        if slice < self.sealed.before {
+            return self.sealed.insert(slice, hash, &key, partial, heap, hashing);
+        }
         self.close();
         let slot = match self.slot(slice) {
             Some(slot) if self.live > 0 => Some(slot),
@@ -635,6 +743,24 @@ impl<K: Hash + Eq, T> Store<K, T> {
         self.pool.expected = self.pool.expected.max(table.len());
         self.bytes = self.bytes + table.bytes() - before;
         self.room = self.room + table.capacity() - room;
+    }
+}
+
+impl<K: Hash + Eq + Clone, T: Clone> Store<K, T> {
+    /// Seals all slices before `slice`. O(entries), and O(1) if they all are.
+    pub(crate) fn seal_before(&mut self, slice: i64, hashing: &Hashing) {
+        if slice <= self.sealed.before {
+            return;
+        }
+        self.take_before(slice, |store, old, mut table| {
+            store.live -= 1;
+            store.bytes -= table.bytes();
+            store.room -= table.capacity();
+            store.pool.expect(table.len());
+            store.sealed.seal(old, &mut table, store.pool.expected, hashing);
+            store.pool.put(table);
+        });
+        self.sealed.before = slice;
     }
 }
 
@@ -676,8 +802,12 @@ impl<K, T> Pool<K, T> {
         Some(table)
     }
 
+    /// Learns how many keys a slice had.
+    fn expect(&mut self, keys: usize) {
+        self.expected = keys.max(self.expected - self.expected.div_ceil(8));
+    }
+
     fn put(&mut self, table: Table<K, T>) {
-        self.expected = table.len().max(self.expected - self.expected.div_ceil(8));
         match table.is_laborious() {
             true => {
                 self.bytes += table.bytes();

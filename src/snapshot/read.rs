@@ -144,7 +144,10 @@ where
         let sliced = &mut self.firing.sliced[place];
         check_positions(positions, lattice, &sliced.assigner).map_err(|why| input.unreadable(why))?;
         sliced.fired = fired;
-        sliced.combine.rebuild(positions, &self.store, &self.algebra);
+        if positions.first < positions.beyond {
+            self.store.seal_before(positions.beyond, &self.algebra.hashing);
+        }
+        sliced.combine.rebuild(positions, &self.store.sealed, &self.algebra);
         let windows: usize = input.get()?;
         for _ in 0..windows {
             let (end, entries): (i64, usize) = input.get()?;

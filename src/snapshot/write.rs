@@ -12,7 +12,7 @@ use crate::fire::{Order, Sliced};
 use crate::keyed::{Cell, Emission, Keyed};
 use crate::operator::Windowing;
 use crate::queue::{Queued, What};
-use crate::slice::Table;
+use crate::slice::Slice;
 
 impl<K, V, A> Windowing<K, V, A>
 where
@@ -35,8 +35,8 @@ where
         writer.section(Section::Configuration, |bytes| put(&Description::of(self), bytes));
         let progress = ProgressSection { progress: self.progress.save(), counters: self.counters };
         writer.section(Section::Progress, |bytes| put(&progress, bytes));
-        for (slice, table) in self.store.iter() {
-            writer.section(Section::Slice, |bytes| put_entries(slice, table, self.order, bytes));
+        for (ordinal, slice) in self.store.iter() {
+            writer.section(Section::Slice, |bytes| put_entries(ordinal, slice, self.order, bytes));
         }
         if !self.firing.sliced.is_empty() {
             writer.section(Section::Firing, |bytes| self.put_firing(bytes));
@@ -58,7 +58,7 @@ where
             Draining { definition, start, end }
         });
         bytes = put(&draining, bytes);
-        bytes = put_all(&firing.remaining(&self.store, &self.algebra.hashing, self.order), bytes);
+        bytes = put_all(&firing.remaining(&self.store, self.order), bytes);
         put(&firing.refire, bytes)
     }
 
@@ -86,7 +86,7 @@ where
     let mut bytes = put(&cursor, bytes);
     bytes = put(&sliced.reissues.len(), bytes);
     for (&end, reissues) in &sliced.reissues {
-        bytes = put_entries(end, reissues, order, bytes);
+        bytes = put_entries(end, Slice::Open(reissues), order, bytes);
     }
     bytes = put(&sliced.marked.len(), bytes);
     for (window, keys) in &sliced.marked {
@@ -139,18 +139,18 @@ fn put_all<T: Serialize>(values: &[T], mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// A table: its ordinal, the number of its entries, and they, by key where output is ordered.
+/// A slice or another table: its ordinal, the number of its entries, and they, by key where output is ordered.
 fn put_entries<K: Serialize, T: Serialize>(
     ordinal: i64,
-    table: &Table<K, T>,
+    slice: Slice<'_, K, T>,
     order: Option<Order<K>>,
     bytes: Vec<u8>,
 ) -> Vec<u8> {
-    let mut bytes = put(&(ordinal, table.len()), bytes);
+    let mut bytes = put(&(ordinal, slice.len()), bytes);
     let Some(order) = order else {
-        return table.iter().fold(bytes, |bytes, entry| put(&entry, bytes));
+        return slice.iter().fold(bytes, |bytes, entry| put(&entry, bytes));
     };
-    let mut entries: Vec<_> = table.iter().collect();
+    let mut entries: Vec<_> = slice.iter().collect();
     entries.sort_unstable_by(|a, b| order(a.0, b.0));
     for entry in entries {
         bytes = put(&entry, bytes);

@@ -1,0 +1,105 @@
+//! Numbers for the keys of sealed slices.
+
+use alloc::vec::Vec;
+use core::hash::Hash;
+
+use super::{Hashing, Table, with_slack};
+use crate::key::ToKey;
+
+/// Gives each key a small number for as long as a sealed slice has it, so that what is known of keys can stand in
+/// columns and no key is hashed where slices are combined.
+#[derive(Debug)]
+pub(crate) struct Ids<K> {
+    index: Table<K, u32>,
+    /// By number; `None` where the number is free.
+    keys: Vec<Option<K>>,
+    /// In how many slices each key is.
+    uses: Vec<u32>,
+    free: Vec<u32>,
+}
+
+impl<K> Ids<K> {
+    pub(crate) const fn new() -> Self {
+        Self { index: Table::new(), keys: Vec::new(), uses: Vec::new(), free: Vec::new() }
+    }
+
+    /// All numbers are below this.
+    pub(crate) fn beyond(&self) -> usize {
+        self.keys.len()
+    }
+
+    #[inline(always)]
+    pub(crate) fn key(&self, id: u32) -> Option<&K> {
+        self.keys.get(id as usize)?.as_ref()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        let numbers = self.uses.capacity() + self.free.capacity();
+        self.index.bytes() + self.keys.capacity() * size_of::<Option<K>>() + numbers * size_of::<u32>()
+    }
+
+    /// Bytes that the numbers of so many keys take at most.
+    pub(crate) fn bytes_for(keys: usize) -> usize {
+        let index = Table::<K, u32>::most_bytes_for(keys);
+        index + with_slack(keys) * (size_of::<Option<K>>() + 2 * size_of::<u32>())
+    }
+}
+
+impl<K: Hash + Eq + Clone> Ids<K> {
+    /// The number of a key that a sealed slice has.
+    #[inline]
+    pub(crate) fn get<Q: ToKey<K>>(&self, hash: u64, key: &Q) -> Option<u32> {
+        self.index.get(hash, key).copied()
+    }
+
+    /// The number of a key that one more slice has.
+    #[inline]
+    pub(crate) fn enter(&mut self, hash: u64, key: &K, hashing: &Hashing) -> u32 {
+        let id = match self.index.get(hash, key) {
+            Some(&id) => id,
+            None => self.number(hash, key, hashing),
+        };
+        self.uses[id as usize] += 1;
+        id
+    }
+
+    #[inline(never)]
+    fn number(&mut self, hash: u64, key: &K, hashing: &Hashing) -> u32 {
+        let id = self.free.pop().unwrap_or_else(|| {
+            if self.keys.len() == self.keys.capacity() {
+                let more = with_slack(self.keys.len() + 8) - self.keys.len();
+                self.keys.reserve_exact(more);
+                self.uses.reserve_exact(more);
+            }
+            self.keys.push(None);
+            self.uses.push(0);
+            (self.keys.len() - 1) as u32
+        });
+        self.keys[id as usize] = Some(key.clone());
+        self.index.insert(hash, key.clone(), id, 0, hashing);
+        id
+    }
+
+    /// One slice fewer has a key: with the last of them its number becomes free.
+    #[inline]
+    pub(crate) fn leave(&mut self, id: u32, hashing: &Hashing) {
+        let uses = &mut self.uses[id as usize];
+        *uses -= 1;
+        if *uses == 0
+            && let Some(key) = self.keys[id as usize].take()
+        {
+            self.index.remove(hashing.hash(&key), &key);
+            if self.free.len() == self.free.capacity() {
+                self.free.reserve_exact(self.keys.len() - self.free.len());
+            }
+            self.free.push(id);
+        }
+    }
+
+    /// Returns all memory once no key has a number.
+    pub(crate) fn shrink(&mut self) {
+        if self.index.is_empty() {
+            *self = Self::new();
+        }
+    }
+}
