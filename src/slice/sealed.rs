@@ -31,8 +31,9 @@ impl<T> Column<T> {
         self.ids.len()
     }
 
+    /// (That of the numbers: partials without size have room for any number of them.)
     fn capacity(&self) -> usize {
-        self.partials.capacity()
+        self.ids.capacity()
     }
 
     fn bytes(&self) -> usize {
@@ -402,5 +403,17 @@ mod tests {
             both.check();
             assert_eq!(both.sealed.ids.bytes(), 0);
         }
+    }
+
+    #[test]
+    fn partials_without_size_take_no_more_room_than_their_keys() {
+        let hashing = Hashing::new(Some(1));
+        let mut sealed: Sealed<u32, ()> = Sealed::new();
+        for slice in 0..3 {
+            let mut table = Table::new();
+            (0..20).for_each(|key: u32| table.insert(hashing.hash(&key), key, (), 0, &hashing));
+            sealed.seal(slice, &mut table, 0, &hashing);
+        }
+        assert!((60..200).contains(&sealed.room()), "room for {} entries", sealed.room());
     }
 }
