@@ -1,7 +1,7 @@
 //! Whole streams, in batches of 1,024 events and pushed one by one: `cargo bench --bench insert`.
 //!
 //! Each group has the loop that one writes by hand beside the kernel, and the floor under both: one upsert by key for
-//! each event, and no windows. It prints the checksum of the results, which is the same for all or the benchmark stops.
+//! each event, and no windows; where keys have an index, one addition. It prints the checksum of the results, which is the same for all or the benchmark stops.
 
 mod streams;
 
@@ -10,9 +10,9 @@ use criterion::{
 };
 use std::hint::black_box;
 use streams::{
-    SECOND, Shape, Stream, by_batches, by_hand, by_kernel, floor, many_by_hand, many_by_kernel,
-    sessions_by_hand, sessions_by_kernel, strings_by_batches, strings_by_hand, unkeyed_by_batches,
-    wheel::by_wheels,
+    SECOND, Shape, Stream, by_batches, by_hand, by_index, by_kernel, dense_floor, floor, many_by_hand,
+    many_by_kernel, sessions_by_hand, sessions_by_kernel, strings_by_batches, strings_by_hand,
+    unkeyed_by_batches, wheel::by_wheels,
 };
 
 const TUMBLING: (i64, i64) = (10 * SECOND, 10 * SECOND);
@@ -40,7 +40,10 @@ fn compare(
         assert_eq!(by_kernel(&start, size, slide), by_hand(&start, size, slide), "{name}");
         bench(&mut group, "by hand", &start, |stream| by_hand(stream, size, slide));
     }
+    assert_eq!(by_index(&stream, size, slide), by_kernel(&stream, size, slide), "{name}");
+    bench(&mut group, "by index", &stream, |stream| by_index(stream, size, slide));
     bench(&mut group, "floor", &stream, floor);
+    bench(&mut group, "floor by index", &stream, dense_floor);
     // (A wheel for each key, with more of them, takes gigabytes. It knows no partitions, and which events are late to the second.)
     if shape.keys <= 1_000 && shape.partitions == 1 && shape.late == 0 {
         wheels(&mut group, name, &stream, (size, slide), true);

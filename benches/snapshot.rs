@@ -4,6 +4,7 @@
 mod streams;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use floodmark::Windowing;
 use std::collections::BTreeMap;
 use streams::{Checksum, SECOND, Shape, Stream, count_and_sum, drain, end, fresh, kernel, push};
 
@@ -25,7 +26,7 @@ fn snapshot(criterion: &mut Criterion) {
         group.bench_function("restore", |bencher| {
             bencher.iter_batched(
                 || fresh(WINDOW, count_and_sum()),
-                |fresh| fresh.restore(&bytes).expect("the snapshot is sound"),
+                |fresh: Windowing<u64, i64, _>| fresh.restore(&bytes).expect("the snapshot is sound"),
                 BatchSize::PerIteration,
             );
         });

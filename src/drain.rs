@@ -53,6 +53,61 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         self.poll_busy()
     }
 
+    /// Hands the next panes that are due to `each`, up to `most` of them; how many there were. It means what
+    /// [polling](Self::poll) so many times means, and costs less for each.
+    ///
+    /// ```
+    /// use chrono::TimeDelta;
+    /// use floodmark::{Config, Count, Timestamp};
+    ///
+    /// let mut words = Config::tumbling(TimeDelta::seconds(1)).build(Count)?;
+    /// let text = words.add_partition();
+    /// for word in ["to", "be", "or", "not"] {
+    ///     words.push(text, Timestamp::from_micros(7), word, ())?;
+    /// }
+    /// words.finish();
+    /// let mut counted = Vec::new();
+    /// while words.drain(3, |pane| counted.push((*pane.key, pane.value))) > 0 {
+    ///     // Something else may be done here.
+    /// }
+    /// assert_eq!(counted.len(), 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn drain(&mut self, most: usize, mut each: impl FnMut(Pane<'_, K, A::Output>)) -> usize {
+        let mut count = 0;
+        while count < most {
+            count += self.drain_window(most - count, &mut each);
+            if count == most {
+                break;
+            }
+            let Some(pane) = self.poll() else { break };
+            each(pane);
+            count += 1;
+        }
+        count
+    }
+
+    /// Hands out panes of the window that is being drained, as far as those are just its keys.
+    fn drain_window(&mut self, most: usize, each: &mut impl FnMut(Pane<'_, K, A::Output>)) -> usize {
+        let Some(drain) = &self.firing.drain else { return 0 };
+        let (window, sliced) = (drain.window, &self.firing.sliced[drain.place]);
+        let (definition, is_last) = (sliced.number, self.is_last_of_slices(sliced.lateness, window.1));
+        let (window, timing) = (Window::between(window), Timing::OnTime);
+        let Some((content, scan)) = self.firing.scanned(&self.store) else { return 0 };
+        let mut count = 0;
+        while count < most
+            && let Some(spot) = content.next(scan)
+            && let Some((key, partial, rest)) = content.at(spot)
+        {
+            let value = lower_both(&self.algebra.aggregate, partial, rest);
+            self.counters.panes_fired += 1;
+            count += 1;
+            each(Pane { key, window, definition, value, retracts: &[], timing, index: 0, is_last });
+        }
+        (0..count).for_each(|_| self.store.tidy());
+        count
+    }
+
     #[inline(never)]
     fn poll_busy(&mut self) -> Option<Pane<'_, K, A::Output>> {
         self.store.tidy();
@@ -240,15 +295,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             Ready::OnTime { spot } => {
                 let content = self.firing.content(self.firing.drain.as_ref()?, &self.store);
                 let (key, partial, rest) = content.at(spot)?;
-                let value = match rest {
-                    None => algebra.aggregate.lower(partial),
-                    Some(rest) => {
-                        let mut whole = partial.clone();
-                        algebra.aggregate.combine(&mut whole, rest);
-                        algebra.aggregate.lower(&whole)
-                    }
-                };
-                (key, value)
+                (key, lower_both(&algebra.aggregate, partial, rest))
             }
             Ready::Empty => (self.firing.emitted_key()?, algebra.aggregate.empty()?),
             Ready::Late { .. } => {
@@ -365,6 +412,15 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let Some(first) = all.next() else { return (WindowProgress::NotAWindow, false, None) };
         if first.1 { first } else { all.find(|other| other.1).unwrap_or(first) }
     }
+}
+
+/// The value of a partial, or of two of them.
+#[inline(always)]
+fn lower_both<V, A: Aggregate<V>>(aggregate: &A, partial: &A::Acc, rest: Option<&A::Acc>) -> A::Output {
+    let Some(rest) = rest else { return aggregate.lower(partial) };
+    let mut whole = partial.clone();
+    aggregate.combine(&mut whole, rest);
+    aggregate.lower(&whole)
 }
 
 fn progress_of(window: Window, lateness: Lateness, watermark: i64, due: bool) -> WindowProgress {

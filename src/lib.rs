@@ -95,7 +95,7 @@ pub use aggregate::{
 };
 
 mod key;
-pub use key::ToKey;
+pub use key::{IndexedKey, ToKey};
 
 mod slice;
 

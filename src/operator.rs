@@ -14,13 +14,13 @@ use crate::batch::Exception;
 use crate::config::{Settings, Suspect};
 use crate::error::{Reason, Rejected, UnknownPartition};
 use crate::fire::{Firing, Order, Sliced};
-use crate::key::ToKey;
+use crate::key::{IndexedKey, ToKey};
 use crate::keyed::{Emission, Findings, Keyed, Offer};
 use crate::lateness::Memo;
 use crate::lattice::Lattice;
 use crate::output::{Admission, Event, Late, LateReason, Missed, Retracted};
 use crate::queue::{Queue, Queued, What};
-use crate::slice::{Algebra, Combine, Hashing, Store, Strategy};
+use crate::slice::{Algebra, Combine, Dense, Hashing, Store, Strategy};
 use crate::stats::Counters;
 use crate::time::{Timestamp, Watermark, whole_micros};
 use crate::watermark::{Partition, PartitionState, PartitionStatus, Progress};
@@ -66,7 +66,7 @@ pub struct Windowing<K, V, A: Aggregate<V>> {
     missed_before: Memo,
     pub(crate) store: Store<K, A::Acc>,
     pub(crate) progress: Progress,
-    pub(crate) algebra: Algebra<V, A>,
+    pub(crate) algebra: Algebra<K, V, A>,
     pub(crate) counters: Counters,
     /// There may be something to poll.
     pub(crate) busy: bool,
@@ -87,6 +87,8 @@ pub struct Windowing<K, V, A: Aggregate<V>> {
     peak_bytes: usize,
     /// What became of events of the last batch that were not just accepted.
     pub(crate) exceptions: Vec<Exception>,
+    /// A buffer for the keys of a block that have an index.
+    pub(crate) numbered: Vec<K>,
 }
 
 impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
@@ -120,6 +122,7 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
             closed_at: None,
             peak_bytes: 0,
             exceptions: Vec::new(),
+            numbered: Vec::new(),
         }
     }
 
@@ -159,6 +162,23 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
             for sliced in &mut self.firing.sliced {
                 sliced.combine = Combine::new(Strategy::SubtractOnEvict);
             }
+        }
+        self
+    }
+
+    /// Finds what is known of a key by the index that the key is or tells, without hashing it: for keys that are small
+    /// numbers already ([`IndexedKey`]). For a kernel that has just been built: later it has no effect.
+    ///
+    /// A slice then takes memory for each thousand of indices next to each other that some key of it is among. What
+    /// keys have of their own (sessions, windows with triggers) stays in hash tables, whose hash then is a product of the
+    /// index. Where accumulators own memory it has no effect: hashing is the least of what those cost.
+    #[must_use]
+    pub fn indexed(mut self) -> Self
+    where
+        K: IndexedKey,
+    {
+        if self.is_fresh() && const { Dense::<K, A::Acc>::suits() } {
+            self.algebra.hashing.number();
         }
         self
     }
@@ -396,7 +416,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let micros = time.as_micros();
         if let Some(table) = self.store.open_at(micros) {
             let hash = self.algebra.hashing.hash(&key);
-            let Some(partial) = table.get_moved(hash, &key) else {
+            let Some(partial) = table.get_near(hash, &key) else {
                 return self.push_new(Event { partition, time, key, value }, hash);
             };
             if self.progress.note(partition, micros) {
@@ -418,17 +438,17 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     fn push_new(&mut self, event: Event<K, V>, hash: u64) -> Answer<Event<K, V>> {
         let (micros, aggregate) = (event.time.as_micros(), &self.algebra.aggregate);
         let Some(table) = self.store.open_at(micros) else { return self.push_slow(event) };
-        if let Some(partial) = table.get_unmoved(hash, &event.key) {
+        if let Some(partial) = table.get_far(hash, &event.key) {
             // (What needs to be dropped may own heap, which is for the long way to count.)
             if !needs_drop::<A::Acc>() && self.progress.note(event.partition, micros) {
                 aggregate.add(partial, event.time, &event.value);
                 self.counters.accepted += 1;
                 return Ok(Admission::Accepted);
             }
-        } else if table.has_room() {
+        } else if table.has_room(hash) {
             let partial = aggregate.lift(event.time, &event.value);
             if aggregate.heap_bytes(&partial) == 0 && self.progress.note(event.partition, micros) {
-                table.insert(hash, event.key, partial, 0, &self.algebra.hashing);
+                table.insert(hash, event.key, partial, (0, 0), &self.algebra.hashing);
                 self.counters.accepted += 1;
                 return Ok(Admission::Accepted);
             }
@@ -685,9 +705,9 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             let known = self.store.get(slice).is_some_and(|slice| slice.get(hash, event.key).is_some());
             match event.time.as_micros() < self.sealed {
                 // (When it gets there its slice may have to grow.)
-                true => (self.queue.growth(1), self.store.growth(slice).1 + 1),
+                true => (self.queue.growth(1), self.store.growth(slice, hash, &self.algebra.hashing).1 + 1),
                 false if known => (0, 0),
-                false => self.store.growth(slice),
+                false => self.store.growth(slice, hash, &self.algebra.hashing),
             }
         });
         let windows = self.keyed.iter().map(|(_, keyed)| keyed.windows_of(event.time.as_micros()));

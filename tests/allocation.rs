@@ -148,10 +148,24 @@ fn e2_steady_sliding_by_subtraction_of_sparse_slices_allocates_nothing() {
     assert_steady(sliding().subtract_on_evict(), 1, Stream::new(100, 1000), 400, 400);
 }
 
+#[test]
+fn e2_steady_tumbling_by_index_allocates_nothing() {
+    assert_steady(tumbling().indexed(), 1, Stream::new(10_000, 5000), 20, 60);
+}
+
+#[test]
+fn e2_steady_sliding_by_index_allocates_nothing() {
+    assert_steady(sliding().indexed(), 1, Stream::new(10_000, 1000), 200, 200);
+}
+
 /// Late events in every batch, too.
 #[test]
 fn e2_steady_batches_allocate_nothing() {
-    let mut kernel = tumbling();
+    assert_steady_in_batches(tumbling());
+    assert_steady_in_batches(tumbling().indexed());
+}
+
+fn assert_steady_in_batches(mut kernel: Windowing<u64, i64, Totals>) {
     let partition = kernel.add_partition();
     let mut stream = Stream::new(10_000, 1000);
     let (mut times, mut keys, mut values) = (Vec::new(), Vec::new(), Vec::new());
@@ -282,6 +296,11 @@ fn e2_memory_returns_after_tumbling_windows() {
 }
 
 #[test]
+fn e2_memory_returns_after_tumbling_windows_by_index() {
+    assert_empties(|| tumbling().indexed());
+}
+
+#[test]
 fn e2_memory_returns_after_tumbling_windows_in_order_of_keys() {
     assert_empties(|| tumbling().ordered());
 }
@@ -396,6 +415,15 @@ fn assert_counts<A: Aggregate<i64>>(build: impl Fn() -> Windowing<u64, i64, A>) 
 #[test]
 fn e2_state_bytes_are_what_is_allocated_tumbling() {
     assert_counts(tumbling);
+}
+
+#[test]
+fn e2_state_bytes_are_what_is_allocated_by_index() {
+    assert_counts(|| tumbling().indexed());
+    assert_counts(|| {
+        let built = Config::sliding(seconds(3), seconds(1)).ascending().build::<u64, i64, _>(totals());
+        built.unwrap().indexed()
+    });
 }
 
 #[test]

@@ -109,7 +109,7 @@ type Outcome = Result<Admission<usize>, Rejected<usize>>;
 #[derive(Debug, PartialEq)]
 struct Seen<T> {
     outcomes: Vec<Outcome>,
-    panes: Vec<(u32, i64, i64, u32, u16, T)>,
+    panes: Vec<(u32, i64, i64, u32, u32, T)>,
     counters: floodmark::Counters,
     watermarks: Vec<i64>,
     snapshot: Vec<u8>,
@@ -136,7 +136,7 @@ where
     fn drain(&mut self) {
         while let Some(Pane { definition, window, index, key, value, .. }) = self.kernel.poll() {
             let bounds = (window.start.as_micros(), window.end.as_micros());
-            self.seen.panes.push((definition, bounds.0, bounds.1, index, *key, value));
+            self.seen.panes.push((definition, bounds.0, bounds.1, index, (*key).into(), value));
         }
         self.seen.watermarks.push(self.kernel.watermark().as_micros());
     }
@@ -217,6 +217,52 @@ where
     Ok(())
 }
 
+/// What comes out of a kernel that finds keys by their index, or by their hash.
+fn seen_by_index(config: &Config, stream: &Stream, by_index: bool) -> Seen<(u64, i64, u64, u64)> {
+    // Some keys have no index below 2^24, some are at its edge.
+    let key = |key: u16| if key % 7 == 3 { u32::from(key) + (1 << 24) - 300 } else { u32::from(key) };
+    let config = config.clone().state_budget(usize::MAX);
+    let build = |by_index| {
+        let built: Windowing<u32, Value, Told> = config.clone().build(told()).unwrap().ordered();
+        if by_index { built.indexed() } else { built }
+    };
+    let mut kernel = build(by_index);
+    let partitions: Vec<Partition> = (0..stream.partitions).map(|_| kernel.add_partition()).collect();
+    let counters = kernel.counters();
+    let mut seen = Seen { outcomes: vec![], panes: vec![], counters, watermarks: vec![], snapshot: vec![] };
+    let mut from = 0;
+    for size in stream.batches.iter().cycle() {
+        if from == stream.events.len() {
+            break;
+        }
+        let events = &stream.events[from..stream.events.len().min(from + size)];
+        let of: Vec<Partition> = events.iter().map(|event| partitions[event.0]).collect();
+        let times: Vec<i64> = events.iter().map(|event| event.1).collect();
+        let keys: Vec<u32> = events.iter().map(|event| key(event.2)).collect();
+        let values: Vec<Value> = (from..).zip(&times).map(|(index, time)| (index as u64, time % 5)).collect();
+        let batch = match of.iter().all(|partition| *partition == of[0]) {
+            true => kernel.push_batch(of[0], Times::micros(&times), &keys, &values),
+            false => kernel.push_batch(&of, Times::micros(&times), &keys, &values),
+        };
+        seen.outcomes.extend(batch.unwrap().exceptions().iter().map(|(_, outcome)| outcome.clone()));
+        while kernel.drain(100, |pane| seen.note(&pane)) > 0 {}
+        from += events.len();
+    }
+    // A snapshot says nothing of how they are found.
+    let mut kernel = build(!by_index).restore(&kernel.snapshot()).unwrap();
+    kernel.finish();
+    while kernel.drain(1, |pane| seen.note(&pane)) > 0 {}
+    seen.counters = kernel.counters();
+    seen
+}
+
+impl Seen<(u64, i64, u64, u64)> {
+    fn note(&mut self, pane: &Pane<'_, u32, (u64, i64, u64, u64)>) {
+        let bounds = (pane.window.start.as_micros(), pane.window.end.as_micros());
+        self.panes.push((pane.definition, bounds.0, bounds.1, pane.index, *pane.key, pane.value));
+    }
+}
+
 fn cases(by_default: u32) -> ProptestConfig {
     let cases = std::env::var("FLOODMARK_CASES").ok().and_then(|cases| cases.parse().ok());
     ProptestConfig::with_cases(cases.unwrap_or(by_default))
@@ -229,6 +275,26 @@ proptest! {
     fn a_batch_means_what_its_events_mean_one_by_one(config in configs(), stream in streams()) {
         compare(&config, &stream, told())?;
     }
+
+}
+
+proptest! {
+    #![proptest_config(cases(200))]
+
+    #[test]
+    fn an_index_changes_nothing_but_how_keys_are_found(config in configs(), stream in streams()) {
+        let (by_index, by_hash) = (seen_by_index(&config, &stream, true), seen_by_index(&config, &stream, false));
+        prop_assert_eq!(by_index.outcomes, by_hash.outcomes);
+        prop_assert_eq!(by_index.counters, by_hash.counters);
+        let differs = by_index.panes.iter().zip(&by_hash.panes).find(|(a, b)| a != b);
+        prop_assert_eq!(differs, None);
+        prop_assert_eq!(by_index.panes.len(), by_hash.panes.len());
+    }
+
+}
+
+proptest! {
+    #![proptest_config(cases(600))]
 
     /// Where each event changes what heap the state takes.
     #[test]

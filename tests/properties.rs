@@ -947,9 +947,14 @@ proptest! {
 
     /// What an accumulator has of its own on the heap aside, no event that is taken leaves the state over its budget.
     #[test]
-    fn e2_no_event_passes_the_budget(case in any_case(), budget in 0..8_000usize) {
+    fn e2_no_event_passes_the_budget(case in any_case(), budget in 0..8_000usize, by_index: bool) {
+        // (Where keys have an index they get room by the thousand.)
+        let budget = if by_index { 20 * budget } else { budget };
         let config = harness::config(&case.config).state_budget(budget);
         let mut host = Host::new(config, Count, |key| key);
+        if by_index {
+            host.kernel = host.kernel.indexed();
+        }
         for step in &case.steps {
             let within = host.kernel.state_bytes() <= budget;
             host.take(step);
@@ -1013,6 +1018,12 @@ proptest! {
         fill(kernel, budget, keys, windows, |count| count)?;
         let kernel = Config::tumbling(micros(10)).state_budget(budget).build(Count).unwrap();
         fill(kernel.ordered(), budget, keys, windows, |count| count)?;
+    }
+
+    #[test]
+    fn e2_a_budget_refuses_by_index(budget in 40_000..400_000usize, keys in 1..30_000u64, windows in 1..6i64) {
+        let kernel = Config::tumbling(micros(10)).state_budget(budget).build(Count).unwrap();
+        fill(kernel.indexed(), budget, keys, windows, |count| count)?;
     }
 
     #[test]

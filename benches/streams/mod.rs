@@ -34,6 +34,8 @@ const EVERY: usize = 1024;
 pub struct Stream {
     pub times: Vec<i64>,
     pub keys: Vec<u64>,
+    /// What the keys are made of: small numbers.
+    pub indices: Vec<u32>,
     pub values: Vec<i64>,
     pub partitions: Vec<u32>,
 }
@@ -70,12 +72,18 @@ impl Stream {
             let is_late = shape.late > 0 && below(100) < shape.late;
             let late = if is_late { DISORDER + below(20 * SECOND as u64) as i64 } else { 0 };
             stream.times.push(base - disorder - late);
-            stream.keys.push(mix(below(shape.keys)) >> 1);
+            stream.indices.push(below(shape.keys) as u32);
+            stream.keys.push(key_of(stream.indices[i as usize]));
             stream.values.push(1 + below(1000) as i64);
             stream.partitions.push(partition);
         }
         stream
     }
+}
+
+/// The key with an index.
+pub fn key_of(index: u32) -> u64 {
+    mix(index.into()) >> 1
 }
 
 /// splitmix64 (Steele, Lea and Flood, OOPSLA 2014).
@@ -277,6 +285,18 @@ pub fn floor(stream: &Stream) -> usize {
     sums.len()
 }
 
+/// The same where keys have an index: an addition for each event.
+pub fn dense_floor(stream: &Stream) -> usize {
+    let keys = stream.indices.iter().max().map_or(0, |&last| last as usize + 1);
+    let mut sums = vec![(0_u64, 0_i64); keys];
+    for (&index, &value) in stream.indices.iter().zip(&stream.values) {
+        let entry = &mut sums[index as usize];
+        entry.0 += 1;
+        entry.1 += value;
+    }
+    sums.iter().filter(|sum| sum.0 > 0).count()
+}
+
 fn fire_by_hand<K>(
     windows: &mut HashMap<(K, i64), (u64, i64)>,
     number: impl Fn(&K) -> u64,
@@ -300,7 +320,7 @@ pub fn count_and_sum() -> impl Aggregate<i64, Acc = (u64, i64), Output = (u64, i
 }
 
 /// A kernel that has just been built.
-pub fn fresh<A: Aggregate<i64>>((size, slide): (i64, i64), aggregate: A) -> Windowing<u64, i64, A> {
+pub fn fresh<K, A: Aggregate<i64>>((size, slide): (i64, i64), aggregate: A) -> Windowing<K, i64, A> {
     let micros = TimeDelta::microseconds;
     Config::sliding(micros(size), micros(slide))
         .max_disorder(micros(DISORDER))
@@ -325,11 +345,11 @@ pub fn many_by_hand(stream: &Stream, windows: i64) -> Checksum {
 }
 
 /// A kernel for a stream, and its partitions.
-pub fn kernel<A: Aggregate<i64>>(
+pub fn kernel<K, A: Aggregate<i64>>(
     stream: &Stream,
     window: (i64, i64),
     aggregate: A,
-) -> (Windowing<u64, i64, A>, Vec<Partition>) {
+) -> (Windowing<K, i64, A>, Vec<Partition>) {
     let mut windows = fresh(window, aggregate);
     let partitions = stream.partitions.iter().max().map_or(1, |&last| last + 1);
     let partitions = (0..partitions).map(|_| windows.add_partition()).collect();
@@ -346,6 +366,12 @@ pub fn by_kernel(stream: &Stream, size: i64, slide: i64) -> Checksum {
 pub fn by_batches(stream: &Stream, size: i64, slide: i64) -> Checksum {
     let (windows, partitions) = kernel(stream, (size, slide), count_and_sum());
     drive_batches(windows, &partitions, stream, &stream.keys, |key| *key)
+}
+
+/// The same with keys that are an index each.
+pub fn by_index(stream: &Stream, size: i64, slide: i64) -> Checksum {
+    let (windows, partitions) = kernel::<u32, _>(stream, (size, slide), count_and_sum());
+    drive_batches(windows.indexed(), &partitions, stream, &stream.indices, |&index| key_of(index))
 }
 
 /// Sessions, in batches or pushed one by one.
@@ -385,9 +411,9 @@ where
     let mut checksum = Checksum::default();
     let mut column = Vec::new();
     let mut drain = |windows: &mut Windowing<K, i64, A>| {
-        while let Some(Pane { key, window, value: (count, sum), .. }) = windows.poll() {
+        windows.drain(usize::MAX, |Pane { key, window, value: (count, sum), .. }| {
             checksum.add(number(key), window.start.as_micros(), count, sum);
-        }
+        });
     };
     for from in (0..stream.times.len()).step_by(EVERY) {
         let events = from..(from + EVERY).min(stream.times.len());
@@ -453,11 +479,9 @@ pub fn drain_some<A: Aggregate<i64, Output = (u64, i64)>>(
     checksum: &mut Checksum,
     most: usize,
 ) -> usize {
-    for drained in 0..most {
-        let Some(Pane { key, window, value: (count, sum), .. }) = windows.poll() else { return drained };
+    windows.drain(most, |Pane { key, window, value: (count, sum), .. }| {
         checksum.add(*key, window.start.as_micros(), count, sum);
-    }
-    most
+    })
 }
 
 /// A batch of events that all come through one partition.

@@ -135,6 +135,15 @@ impl<K, T> Firing<K, T> {
         self.refire.is_none() && self.sliced.iter().all(|sliced| sliced.marked.is_empty())
     }
 
+    /// The content of the window being drained and how far it has been scanned, where that is all there is to it.
+    pub(crate) fn scanned<'a>(
+        &'a mut self,
+        store: &'a Store<K, T>,
+    ) -> Option<(Content<'a, K, T>, &'a mut Scan)> {
+        let drain = self.drain.as_mut().filter(|_| self.empty.is_empty())?;
+        Some((drain.from.content(&self.sliced, store), drain.scan.as_mut()?))
+    }
+
     /// What is due first, as (end, start) and the place of its definition. Passes what has nothing to fire.
     pub(crate) fn next_due(
         &mut self,
@@ -222,11 +231,11 @@ impl From {
 
 impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
     /// The next pane of the window being drained: what almost every poll comes to.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next_drained(
         &mut self,
         store: &Store<K, T>,
-        hashing: &Hashing,
+        hashing: &Hashing<K>,
         order: Option<Order<K>>,
     ) -> Option<Ready> {
         if !self.empty.is_empty() {
@@ -246,7 +255,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
     fn next_with_empty(
         &mut self,
         store: &Store<K, T>,
-        hashing: &Hashing,
+        hashing: &Hashing<K>,
         order: Option<Order<K>>,
     ) -> Option<Ready> {
         let drain = self.drain.as_mut()?;
@@ -278,7 +287,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
     pub(crate) fn go_on<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         store: &mut Store<K, T>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
         order: Option<Order<K>>,
         reached: i64,
     ) -> Option<Ready> {
@@ -300,7 +309,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         (end, start): (i64, i64),
         place: usize,
         store: &mut Store<K, T>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
         order: Option<Order<K>>,
     ) {
         let window = (start, end);
@@ -331,7 +340,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         window: Bounds,
         keys: &[K],
         store: &Store<K, T>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
     ) -> Result<(), &'static str> {
         let slices = store.lattice().slices(window);
         let from = source(place, slices, store);
@@ -381,7 +390,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         key: K,
         (slice, partial): (i64, T),
         store: &mut Store<K, T>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
     ) {
         let aggregate = &algebra.aggregate;
         let hash = algebra.hashing.hash(&key);
@@ -415,7 +424,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
     fn next_refired<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         store: &Store<K, T>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
         order: Option<Order<K>>,
     ) -> Option<Ready> {
         while let Some(refire) = &mut self.refire {
@@ -450,7 +459,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         &mut self,
         place: usize,
         store: &Store<K, T>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
     ) -> Option<Ready> {
         let (window, key, partial, index) = self.sliced.get_mut(place)?.fire_marked(store, algebra)?;
         self.late = Some((key, partial));
@@ -461,7 +470,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
     pub(crate) fn expire<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         store: &mut Store<K, T>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
         reached: i64,
     ) {
         let owes = self.sliced.iter().any(|sliced| !sliced.marked.is_empty());

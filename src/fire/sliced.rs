@@ -195,7 +195,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Sliced<K, T> {
         &self,
         window: Bounds,
         store: &Store<K, T>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
         has: impl Fn(u64, &K) -> bool,
     ) -> Vec<K> {
         if self.fill.is_none() {
@@ -219,7 +219,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Sliced<K, T> {
     }
 
     /// Notes that a window fired empty for a key, as far as that matters to panes to come.
-    pub(super) fn note_empty(&mut self, end: i64, key: &K, hashing: &Hashing) {
+    pub(super) fn note_empty(&mut self, end: i64, key: &K, hashing: &Hashing<K>) {
         if self.lateness.allowed > 0 {
             self.note_reissue(end, hashing.hash(key), key, Reissue { next: 1, marked: false }, hashing);
         }
@@ -232,7 +232,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Sliced<K, T> {
         (start, end): Bounds,
         applied: Applied<'_, K>,
         store: &Store<K, T>,
-        hashing: &Hashing,
+        hashing: &Hashing<K>,
         order: Option<Order<K>>,
     ) -> Option<u32> {
         let Applied { key, hash, slice, was_there } = applied;
@@ -273,7 +273,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Sliced<K, T> {
     pub(super) fn fire_marked<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         store: &Store<K, T>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
     ) -> Option<(Bounds, K, T, u32)> {
         let mut first = self.marked.first_entry()?;
         let (end, start) = *first.key();
@@ -291,7 +291,14 @@ impl<K: Hash + Eq + Clone, T: Clone> Sliced<K, T> {
         Some(((start, end), key, partial, index))
     }
 
-    pub(crate) fn note_reissue(&mut self, end: i64, hash: u64, key: &K, reissue: Reissue, hashing: &Hashing) {
+    pub(crate) fn note_reissue(
+        &mut self,
+        end: i64,
+        hash: u64,
+        key: &K,
+        reissue: Reissue,
+        hashing: &Hashing<K>,
+    ) {
         let reissues = self.reissues.entry(end).or_insert_with(Table::new);
         match reissues.get_mut(hash, key) {
             Some(known) => *known = reissue,

@@ -13,7 +13,7 @@ mod timers;
 use alloc::collections::{BTreeMap, BinaryHeap, VecDeque};
 use alloc::vec::Vec;
 use core::cmp::{Ordering, Reverse};
-use core::hash::{BuildHasher, Hash};
+use core::hash::Hash;
 use core::mem::size_of;
 
 use hashbrown::HashTable;
@@ -239,7 +239,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     pub(crate) fn take<Q: ToKey<K>, V, A: Aggregate<V, Acc = T>>(
         &mut self,
         offer: &Offer<'_, Q, V>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
         order: Option<Order<K>>,
         out: &mut impl FnMut(K, Emission<T>),
     ) {
@@ -266,7 +266,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         &mut self,
         (start, end): (i64, i64),
         offer: &Offer<'_, Q, V>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
         order: Option<Order<K>>,
     ) -> u32 {
         let hash = window_hash(&algebra.hashing, offer.hash, (start, end));
@@ -287,7 +287,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         &mut self,
         id: u32,
         offer: &Offer<'_, Q, V>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
     ) {
         let (time, aggregate) = (Timestamp::from_micros(offer.time), &algebra.aggregate);
         let Some(cell) = self.cells[id as usize].as_mut().map(|slot| &mut slot.cell) else { return };
@@ -310,7 +310,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         &mut self,
         id: u32,
         offer: &Offer<'_, Q, V>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
         out: &mut impl FnMut(K, Emission<T>),
     ) {
         let Some(slot) = self.cells[id as usize].as_mut() else { return };
@@ -354,7 +354,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         &mut self,
         id: u32,
         timing: Timing,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
     ) -> Option<(K, Emission<T>)> {
         let slot = self.cells.get_mut(id as usize)?.as_mut()?;
         let before = heap_of(&slot.cell, algebra);
@@ -370,7 +370,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         &mut self,
         id: u32,
         watermark: i64,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
         order: Option<Order<K>>,
     ) {
         while let Some(cell) = self.cell(id) {
@@ -398,7 +398,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         &mut self,
         id: u32,
         due: Due,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
     ) -> Option<(K, Emission<T>)> {
         let slot = self.cells.get_mut(id as usize)?.as_mut()?;
         let before = heap_of(&slot.cell, algebra);
@@ -512,7 +512,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     pub(crate) fn advance<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         rank: Rank,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
         order: Option<Order<K>>,
         windows_fired: &mut u64,
     ) -> Option<(K, Emission<T>)> {
@@ -540,7 +540,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
 
     fn take_aside<V, A: Aggregate<V, Acc = T>>(
         &mut self,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
     ) -> Option<(K, Emission<T>)> {
         let mut first = self.aside.first_entry()?;
         let pane = first.get_mut().pop_front();
@@ -556,7 +556,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     fn fire_next<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         rank: Rank,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
         order: Option<Order<K>>,
     ) -> Option<(K, Emission<T>)> {
         let id = match order {
@@ -585,7 +585,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     fn fire_last<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         id: u32,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
     ) -> Option<(K, Emission<T>)> {
         let cell = self.remove(id, algebra)?;
         if !self.rules.fires_at_end() {
@@ -597,7 +597,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     }
 
     /// A cell has closed. It goes, unless it owes a pane still.
-    fn close<V, A: Aggregate<V, Acc = T>>(&mut self, id: u32, algebra: &Algebra<V, A>) {
+    fn close<V, A: Aggregate<V, Acc = T>>(&mut self, id: u32, algebra: &Algebra<K, V, A>) {
         match self.cell(id) {
             Some(cell) if cell.state.marked => {}
             _ => {
@@ -614,7 +614,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     pub(crate) fn fire_marked<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         watermark: i64,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
         order: Option<Order<K>>,
     ) -> Option<(K, Emission<T>)> {
         loop {
@@ -655,7 +655,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         &mut self,
         now: i64,
         watermark: i64,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
         order: Option<Order<K>>,
         out: &mut impl FnMut(K, Emission<T>),
     ) {
@@ -730,7 +730,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         hash: u64,
         key: &K,
         window: (i64, i64),
-        hashing: &Hashing,
+        hashing: &Hashing<K>,
     ) -> Option<&Cell<K, T>> {
         let hash = match self.rules.assigner {
             Assigner::Session { .. } => hash,
@@ -760,7 +760,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         &mut self,
         hash: u64,
         cell: Cell<K, T>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
     ) -> u32 {
         self.heap += heap_of(&cell, algebra);
         let tick = cell.state.tick;
@@ -785,7 +785,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     fn remove<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         id: u32,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
     ) -> Option<Cell<K, T>> {
         let slot = self.cells.get_mut(id as usize)?.take()?;
         if let Ok(entry) = self.index.find_entry(slot.hash, |&other| other == id) {
@@ -802,7 +802,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     pub(crate) fn restore_cell<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         cell: Cell<K, T>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
     ) -> Result<(), &'static str> {
         let window = (cell.start, cell.end);
         let key_hash = algebra.hashing.hash(&cell.key);
@@ -835,7 +835,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         rank: Rank,
         key: K,
         pane: Emission<T>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
     ) -> Result<(), &'static str> {
         if self.aside.last_key_value().is_some_and(|(&last, _)| rank < last) {
             return Err("panes set aside are not in order");
@@ -852,7 +852,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
 
     /// Returns memory when hardly anything of it has been used for the second time in a row, or the input has
     /// ended. O(cells left), each time after at least seven times as many have gone.
-    pub(crate) fn shrink<V, A: Aggregate<V, Acc = T>>(&mut self, at_end: bool, algebra: &Algebra<V, A>) {
+    pub(crate) fn shrink<V, A: Aggregate<V, Acc = T>>(&mut self, at_end: bool, algebra: &Algebra<K, V, A>) {
         let sparse = self.cells.len() >= SMALL && self.live() < self.cells.len() / 8;
         let again = core::mem::replace(&mut self.sparse, sparse);
         if !(sparse && again || at_end && self.live() == 0) {
@@ -896,11 +896,11 @@ impl Definition {
     }
 }
 
-fn window_hash(hashing: &Hashing, key: u64, window: (i64, i64)) -> u64 {
-    hashing.hash_one((key, window))
+fn window_hash<K>(hashing: &Hashing<K>, key: u64, window: (i64, i64)) -> u64 {
+    hashing.hash_by_seed(&(key, window))
 }
 
-fn heap_of<K, V, A: Aggregate<V>>(cell: &Cell<K, A::Acc>, algebra: &Algebra<V, A>) -> usize {
+fn heap_of<K, V, A: Aggregate<V>>(cell: &Cell<K, A::Acc>, algebra: &Algebra<K, V, A>) -> usize {
     let replaced = &cell.replaced;
     let partials = cell.partial.iter().chain(replaced.iter().map(|pane| &pane.partial));
     let heap: usize = partials.map(|partial| algebra.aggregate.heap_bytes(partial)).sum();
@@ -908,7 +908,7 @@ fn heap_of<K, V, A: Aggregate<V>>(cell: &Cell<K, A::Acc>, algebra: &Algebra<V, A
 }
 
 impl<T> Emission<T> {
-    pub(crate) fn heap_bytes<V, A: Aggregate<V, Acc = T>>(&self, algebra: &Algebra<V, A>) -> usize {
+    pub(crate) fn heap_bytes<K, V, A: Aggregate<V, Acc = T>>(&self, algebra: &Algebra<K, V, A>) -> usize {
         let partials = self.replaced.iter().map(|pane| &pane.partial).chain([&self.partial]);
         let heap: usize = partials.map(|partial| algebra.aggregate.heap_bytes(partial)).sum();
         heap + self.replaced.capacity() * size_of::<Replaced<T>>()

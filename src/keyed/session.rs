@@ -84,7 +84,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     pub(super) fn take_into_session<Q: ToKey<K>, V, A: Aggregate<V, Acc = T>>(
         &mut self,
         offer: &Offer<'_, Q, V>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
         order: Option<Order<K>>,
     ) -> Option<u32> {
         let joined = self.joined(offer);
@@ -121,7 +121,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         (key, hash): (&Q, u64),
         (time, value): (Timestamp, &V),
         boundary: i64,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
     ) -> bool {
         let mut sessions =
             self.index.iter_hash(hash).filter(|&&id| self.cell(id).is_some_and(|cell| key.is(&cell.key)));
@@ -176,7 +176,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         joined: &[u32],
         to: &Extent,
         offer: &Offer<'_, Q, V>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
     ) -> Option<u32> {
         let parts: SmallVec<[Cell<K, T>; 2]> =
             joined.iter().filter_map(|&id| self.remove(id, algebra)).collect();
@@ -234,7 +234,11 @@ fn merged_state<K, T>(parts: &[Cell<K, T>], bounds: (i64, i64), watermark: i64) 
     }
 }
 
-fn append<V, A: Aggregate<V>>(whole: &mut Option<A::Acc>, later: Option<&A::Acc>, algebra: &Algebra<V, A>) {
+fn append<K, V, A: Aggregate<V>>(
+    whole: &mut Option<A::Acc>,
+    later: Option<&A::Acc>,
+    algebra: &Algebra<K, V, A>,
+) {
     match (whole.as_mut(), later) {
         (Some(whole), Some(later)) => algebra.aggregate.combine(whole, later),
         (None, Some(later)) => *whole = Some(later.clone()),

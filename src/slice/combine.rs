@@ -26,15 +26,15 @@ use core::mem::needs_drop;
 use serde::{Deserialize, Serialize};
 
 use super::front::Front;
-use super::{Column, Hashing, Ids, Sealed, Slice, Store, Table, with_slack};
+use super::{Column, Dense, Entries, Hashing, Ids, Sealed, Slice, Store, Table, with_slack};
 use crate::aggregate::Aggregate;
 use crate::key::ToKey;
 use crate::time::Timestamp;
 
 /// An aggregate with everything that combining tables needs besides.
-pub(crate) struct Algebra<V, A: Aggregate<V>> {
+pub(crate) struct Algebra<K, V, A: Aggregate<V>> {
     pub(crate) aggregate: A,
-    pub(crate) hashing: Hashing,
+    pub(crate) hashing: Hashing<K>,
     pub(crate) inverse: Option<Inverse<A, A::Acc>>,
     value: PhantomData<fn(&V)>,
 }
@@ -42,13 +42,30 @@ pub(crate) struct Algebra<V, A: Aggregate<V>> {
 /// [`Invertible::uncombine`](crate::Invertible::uncombine) of an aggregate that has it.
 type Inverse<A, T> = fn(&A, &mut T, &T);
 
-impl<V, A: Aggregate<V>> Algebra<V, A> {
-    pub(crate) fn new(aggregate: A, hashing: Hashing) -> Self {
+impl<K, V, A: Aggregate<V>> Algebra<K, V, A> {
+    pub(crate) fn new(aggregate: A, hashing: Hashing<K>) -> Self {
         Self { aggregate, hashing, inverse: None, value: PhantomData }
     }
 
+    /// Adds an event whose index is not here yet, if nothing but the entries changes by it; whether it did.
+    #[inline]
+    pub(crate) fn add_absent(
+        &self,
+        dense: &mut Dense<K, A::Acc>,
+        index: usize,
+        (time, value): (Timestamp, &V),
+    ) -> bool {
+        if !dense.has_room(index) {
+            return false;
+        }
+        let partial = self.aggregate.lift(time, value);
+        self.aggregate.heap_bytes(&partial) == 0 && dense.put(index, partial)
+    }
+}
+
+impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Algebra<K, V, A> {
     /// One key's partial over the slices `[first, beyond)`, and in how many of them the key is.
-    pub(crate) fn fold<K: Hash + Eq + Clone>(
+    pub(crate) fn fold(
         &self,
         store: &Store<K, A::Acc>,
         (first, beyond): (i64, i64),
@@ -75,7 +92,7 @@ impl<V, A: Aggregate<V>> Algebra<V, A> {
     /// Adds an event that [`Table::get_moved`] finds no partial for, if nothing but the table's entries changes by it;
     /// whether it did.
     #[inline(never)]
-    pub(crate) fn add_unfound<K: Hash + Eq, Q: ToKey<K>>(
+    pub(crate) fn add_unfound<Q: ToKey<K>>(
         &self,
         table: &mut Table<K, A::Acc>,
         hash: u64,
@@ -192,7 +209,7 @@ impl<T: Clone> Combine<T> {
         &mut self,
         (first, beyond): (i64, i64),
         sealed: &Sealed<K, T>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
     ) {
         match self {
             Self::TwoStacks(stacks) => stacks.prepare(first, beyond, sealed, algebra),
@@ -206,7 +223,7 @@ impl<T: Clone> Combine<T> {
         &mut self,
         slice: i64,
         sealed: &Sealed<K, T>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
     ) {
         match self {
             Self::TwoStacks(stacks) if slice < stacks.at.beyond => stacks.evict_before(slice, sealed),
@@ -225,7 +242,7 @@ impl<T: Clone> Combine<T> {
         hash: u64,
         key: &K,
         store: &Store<K, T>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
     ) {
         let at = self.positions();
         if slice < at.first || slice >= at.beyond {
@@ -250,7 +267,7 @@ impl<T: Clone> Combine<T> {
         &mut self,
         at: Positions,
         sealed: &Sealed<K, T>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
     ) {
         match self {
             Self::TwoStacks(stacks) => {
@@ -313,7 +330,7 @@ impl<T> Totals<T> {
 
 impl<T: Clone> Totals<T> {
     /// Appends a later slice.
-    fn enter<V, A: Aggregate<V, Acc = T>>(&mut self, latest: &Column<T>, algebra: &Algebra<V, A>) {
+    fn enter<K, V, A: Aggregate<V, Acc = T>>(&mut self, latest: &Column<T>, algebra: &Algebra<K, V, A>) {
         let aggregate = &algebra.aggregate;
         for (id, partial) in latest.iter() {
             let Some(total) = self.totals.get_mut(id as usize) else { continue };
@@ -334,7 +351,7 @@ impl<T: Clone> Totals<T> {
     }
 
     /// Takes the earliest slice out again.
-    fn evict<V, A: Aggregate<V, Acc = T>>(&mut self, oldest: &Column<T>, algebra: &Algebra<V, A>) {
+    fn evict<K, V, A: Aggregate<V, Acc = T>>(&mut self, oldest: &Column<T>, algebra: &Algebra<K, V, A>) {
         let aggregate = &algebra.aggregate;
         for (id, partial) in oldest.iter() {
             let Some(total) = self.totals.get_mut(id as usize) else { continue };
@@ -352,7 +369,7 @@ impl<T: Clone> Totals<T> {
         }
     }
 
-    fn set<V, A: Aggregate<V, Acc = T>>(&mut self, id: u32, total: (T, u32), algebra: &Algebra<V, A>) {
+    fn set<K, V, A: Aggregate<V, Acc = T>>(&mut self, id: u32, total: (T, u32), algebra: &Algebra<K, V, A>) {
         self.reach(id as usize + 1);
         let before = self.get(id).map_or(0, |whole| algebra.aggregate.heap_bytes(whole));
         self.heap = self.heap + algebra.aggregate.heap_bytes(&total.0) - before;
@@ -397,7 +414,7 @@ impl<T: Clone> TwoStacks<T> {
         first: i64,
         beyond: i64,
         sealed: &Sealed<K, T>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
     ) {
         let continues = self.at.first <= first && first <= self.at.beyond && self.at.beyond <= beyond;
         if !continues {
@@ -419,7 +436,7 @@ impl<T: Clone> TwoStacks<T> {
         first: i64,
         turned: i64,
         sealed: &Sealed<K, T>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
     ) {
         self.front.turn_over((first, turned), sealed, algebra);
         self.back.clear();
@@ -431,7 +448,7 @@ impl<T: Clone> TwoStacks<T> {
         &mut self,
         beyond: i64,
         sealed: &Sealed<K, T>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
     ) {
         self.back.reach(sealed.ids.beyond());
         sealed.range(self.at.beyond..beyond).for_each(|column| self.back.enter(column, algebra));
@@ -453,7 +470,7 @@ impl<T: Clone> SubtractOnEvict<T> {
         first: i64,
         beyond: i64,
         sealed: &Sealed<K, T>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
     ) {
         if !(self.first <= first && first <= self.beyond && self.beyond <= beyond) {
             self.running.clear();
@@ -469,7 +486,7 @@ impl<T: Clone> SubtractOnEvict<T> {
         &mut self,
         slice: i64,
         sealed: &Sealed<K, T>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
     ) {
         sealed.range(self.first..slice).for_each(|column| self.running.evict(column, algebra));
         self.first = self.first.max(slice);
@@ -558,7 +575,7 @@ impl<'a, K, T> Content<'a, K, T> {
 
 /// Looks at the next run of a table's spots, if there is one.
 #[inline(never)]
-fn look<K, T>(table: &Table<K, T>, scan: &mut Scan) -> Option<()> {
+fn look<K, T>(table: &Entries<K, T>, scan: &mut Scan) -> Option<()> {
     if scan.next >= table.spots() {
         return None;
     }

@@ -65,7 +65,7 @@ impl<T> Front<T> {
         &mut self,
         (first, beyond): (i64, i64),
         sealed: &Sealed<K, T>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
     ) where
         T: Clone,
     {
@@ -97,7 +97,7 @@ impl<T> Front<T> {
         (first, beyond): (i64, i64),
         id: u32,
         sealed: &Sealed<K, T>,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
     ) where
         T: Clone,
     {
@@ -119,12 +119,12 @@ impl<T> Front<T> {
 
     /// Puts a slice's partial before the chain that starts at `next`, into a node that is free or a new one.
     #[inline(always)]
-    fn put<V, A: Aggregate<V, Acc = T>>(
+    fn put<K, V, A: Aggregate<V, Acc = T>>(
         &mut self,
         free: Option<u32>,
         partial: &T,
         next: u32,
-        algebra: &Algebra<V, A>,
+        algebra: &Algebra<K, V, A>,
     ) -> u32
     where
         T: Clone,

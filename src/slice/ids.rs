@@ -54,7 +54,7 @@ impl<K: Hash + Eq + Clone> Ids<K> {
 
     /// The number of a key that one more slice has.
     #[inline]
-    pub(crate) fn enter(&mut self, hash: u64, key: &K, hashing: &Hashing) -> u32 {
+    pub(crate) fn enter(&mut self, hash: u64, key: &K, hashing: &Hashing<K>) -> u32 {
         let id = match self.index.get(hash, key) {
             Some(&id) => id,
             None => self.number(hash, key, hashing),
@@ -64,7 +64,7 @@ impl<K: Hash + Eq + Clone> Ids<K> {
     }
 
     #[inline(never)]
-    fn number(&mut self, hash: u64, key: &K, hashing: &Hashing) -> u32 {
+    fn number(&mut self, hash: u64, key: &K, hashing: &Hashing<K>) -> u32 {
         let id = self.free.pop().unwrap_or_else(|| {
             if self.keys.len() == self.keys.capacity() {
                 let more = with_slack(self.keys.len() + 8) - self.keys.len();
@@ -82,7 +82,7 @@ impl<K: Hash + Eq + Clone> Ids<K> {
 
     /// One slice fewer has a key: with the last of them its number becomes free.
     #[inline]
-    pub(crate) fn leave(&mut self, id: u32, hashing: &Hashing) {
+    pub(crate) fn leave(&mut self, id: u32, hashing: &Hashing<K>) {
         let uses = &mut self.uses[id as usize];
         *uses -= 1;
         if *uses == 0

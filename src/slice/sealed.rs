@@ -6,7 +6,7 @@ use core::hash::Hash;
 use core::mem::needs_drop;
 use core::ops::Range;
 
-use super::{Hashing, Ids, Table, with_slack};
+use super::{Entries, Hashing, Ids, Table, with_slack};
 use crate::key::ToKey;
 
 /// Columns have room for a multiple of so many entries.
@@ -225,7 +225,7 @@ impl<K: Hash + Eq + Clone, T> Sealed<K, T> {
         key: &K,
         partial: T,
         heap: usize,
-        hashing: &Hashing,
+        hashing: &Hashing<K>,
     ) {
         let id = self.ids.enter(hash, key, hashing);
         let place = self.place_of(slice).unwrap_or_else(|place| {
@@ -242,7 +242,7 @@ impl<K: Hash + Eq + Clone, T> Sealed<K, T> {
     }
 
     /// Expires all slices before `slice`.
-    pub(crate) fn expire_before(&mut self, slice: i64, hashing: &Hashing) {
+    pub(crate) fn expire_before(&mut self, slice: i64, hashing: &Hashing<K>) {
         while let Some((_, mut column)) = self.columns.pop_front_if(|(first, _)| *first < slice) {
             self.bytes -= column.bytes();
             self.room -= column.capacity();
@@ -260,21 +260,25 @@ impl<K: Hash + Eq + Clone, T> Sealed<K, T> {
 
 impl<K: Hash + Eq + Clone, T: Clone> Sealed<K, T> {
     /// Makes a column of the table of a slice that is after all others, and empties that. Slices like it have `expected` keys.
-    pub(crate) fn seal(&mut self, slice: i64, table: &mut Table<K, T>, expected: usize, hashing: &Hashing) {
+    pub(crate) fn seal(
+        &mut self,
+        slice: i64,
+        table: &mut Entries<K, T>,
+        expected: usize,
+        hashing: &Hashing<K>,
+    ) {
         let Self { ids, spare, found, places, .. } = self;
         let mut column = core::mem::replace(spare, Column::new());
         let keys = table.len();
-        let most = table.capacity().min(4 * keys).max(ROUND);
+        let most = table.capacity().min(4 * keys).next_multiple_of(ROUND);
         if column.capacity() < keys || column.capacity() > most {
             column = Column::new();
-            column.reserve(with_slack(expected.clamp(keys, most)).next_multiple_of(ROUND));
+            column.reserve(with_slack(expected).clamp(keys, most).next_multiple_of(ROUND));
         }
         column.heap = table.heap();
         found.clear();
         found.reserve(keys);
-        for (key, partial) in table.drain() {
-            found.push((ids.enter(hashing.hash(&key), &key, hashing), partial));
-        }
+        table.drain(|key, partial| found.push((ids.enter(hashing.hash(&key), &key, hashing), partial)));
         match !needs_drop::<T>() && found.len() > ids.beyond() / 8 {
             true => arrange(found, places, ids.beyond(), &mut column),
             false => {
@@ -317,18 +321,18 @@ mod tests {
 
     /// Sealed slices, and a map that says what they should come to.
     struct Both {
-        hashing: Hashing,
+        hashing: Hashing<u32>,
         sealed: Sealed<u32, u64>,
         map: BTreeMap<(i64, u32), u64>,
     }
 
     impl Both {
         fn seal(&mut self, slice: i64, keys: impl Iterator<Item = u32>) {
-            let mut table = Table::new();
+            let mut table = Entries::new();
             for (key, value) in keys.zip(slice as u64..) {
                 let hash = self.hashing.hash(&key);
                 if table.get_mut(hash, &key).is_none() {
-                    table.insert(hash, key, value, 0, &self.hashing);
+                    table.insert(hash, key, value, (0, 0), &self.hashing);
                     self.map.insert((slice, key), value);
                 }
             }
@@ -410,8 +414,8 @@ mod tests {
         let hashing = Hashing::new(Some(1));
         let mut sealed: Sealed<u32, ()> = Sealed::new();
         for slice in 0..3 {
-            let mut table = Table::new();
-            (0..20).for_each(|key: u32| table.insert(hashing.hash(&key), key, (), 0, &hashing));
+            let mut table = Entries::new();
+            (0..20).for_each(|key: u32| table.insert(hashing.hash(&key), key, (), (0, 0), &hashing));
             sealed.seal(slice, &mut table, 0, &hashing);
         }
         assert!((60..200).contains(&sealed.room()), "room for {} entries", sealed.room());

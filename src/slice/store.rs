@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use core::hash::Hash;
 use core::mem::size_of;
 
-use super::{Column, Hashing, Ids, Sealed, Table, spots_for};
+use super::{Column, Entries, Hashing, Ids, Sealed};
 use crate::grid::{Grid, Ruler};
 use crate::key::ToKey;
 use crate::lattice::Lattice;
@@ -31,7 +31,7 @@ pub(crate) struct Store<K, T> {
     ruler: Ruler,
     /// Empty, or a power of two of slots; slice `s` in slot `s mod len`. A table without entries is a slice
     /// that is not there.
-    ring: Vec<Table<K, T>>,
+    ring: Vec<Entries<K, T>>,
     /// The first slice the ring covers: the first of a slide, so that the ruler can start there.
     base: i64,
     base_start: i64,
@@ -40,7 +40,7 @@ pub(crate) struct Store<K, T> {
     /// Where most events fall, and from when on they are let in at all.
     hot: Hot<K, T>,
     gate: i64,
-    far: BTreeMap<i64, Table<K, T>>,
+    far: BTreeMap<i64, Entries<K, T>>,
     pub(crate) sealed: Sealed<K, T>,
     /// Slices before this one have expired.
     expired: i64,
@@ -56,7 +56,7 @@ pub(crate) struct Store<K, T> {
 /// A slice that is there.
 #[derive(Debug)]
 pub(crate) enum Slice<'a, K, T> {
-    Open(&'a Table<K, T>),
+    Open(&'a Entries<K, T>),
     Sealed(&'a Ids<K>, &'a Column<T>),
 }
 
@@ -77,7 +77,7 @@ impl<'a, K, T> Slice<'a, K, T> {
     }
 
     /// The entry at a spot of its table, or at a place of its column.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn at(self, spot: usize) -> Option<(&'a K, &'a T)> {
         match self {
             Self::Open(table) => table.at(spot),
@@ -93,7 +93,7 @@ impl<'a, K, T> Slice<'a, K, T> {
             Self::Open(table) => (Some(table), 0),
             Self::Sealed(_, column) => (None, column.len()),
         };
-        table.into_iter().flat_map(Table::iter).chain((0..places).filter_map(move |place| self.at(place)))
+        table.into_iter().flat_map(Entries::iter).chain((0..places).filter_map(move |place| self.at(place)))
     }
 }
 
@@ -123,12 +123,12 @@ struct Hot<K, T> {
     /// Where the second slice starts.
     edge: i64,
     slices: [i64; 2],
-    tables: [Table<K, T>; 2],
+    tables: [Entries<K, T>; 2],
 }
 
 impl<K, T> Hot<K, T> {
     const fn closed() -> Self {
-        Self { from: 0, span: 0, edge: 0, slices: [0, 0], tables: [Table::new(), Table::new()] }
+        Self { from: 0, span: 0, edge: 0, slices: [0, 0], tables: [Entries::new(), Entries::new()] }
     }
 
     /// The slices whose tables are here.
@@ -138,13 +138,13 @@ impl<K, T> Hot<K, T> {
 
     /// A slice's table, if it is here.
     #[inline]
-    fn get(&self, slice: i64) -> Option<&Table<K, T>> {
+    fn get(&self, slice: i64) -> Option<&Entries<K, T>> {
         self.slices().iter().position(|&hot| hot == slice).and_then(|place| self.tables.get(place))
     }
 
     /// Those of its slices that are there, in the order of time.
     fn live(&self) -> impl DoubleEndedIterator<Item = i64> {
-        let live = |&(_, table): &(&i64, &Table<K, T>)| !table.is_empty();
+        let live = |&(_, table): &(&i64, &Entries<K, T>)| !table.is_empty();
         self.slices().iter().zip(&self.tables).filter(live).map(|(&slice, _)| slice)
     }
 
@@ -154,7 +154,7 @@ impl<K, T> Hot<K, T> {
     }
 
     #[inline(always)]
-    fn table(&mut self, time: i64) -> &mut Table<K, T> {
+    fn table(&mut self, time: i64) -> &mut Entries<K, T> {
         // Not a branch: which of the two it is may well be random.
         &mut self.tables[usize::from(time >= self.edge)]
     }
@@ -163,8 +163,8 @@ impl<K, T> Hot<K, T> {
 /// The tables that are open, with what finds them: copied, so that it can stay in registers.
 pub(crate) struct OpenTables<'a, K, T> {
     hot: (i64, u64, i64),
-    tables: &'a mut [Table<K, T>; 2],
-    ring: &'a mut [Table<K, T>],
+    tables: &'a mut [Entries<K, T>; 2],
+    ring: &'a mut [Entries<K, T>],
     gate: i64,
     base: i64,
     base_start: i64,
@@ -176,7 +176,7 @@ pub(crate) struct OpenTables<'a, K, T> {
 pub(crate) struct OpenSlice<'a, K, T> {
     from: i64,
     span: u64,
-    pub(crate) table: &'a mut Table<K, T>,
+    pub(crate) table: &'a mut Entries<K, T>,
 }
 
 impl<K, T> OpenSlice<'_, K, T> {
@@ -191,19 +191,19 @@ pub(crate) struct OpenPair<'a, K, T> {
     pub(crate) from: i64,
     pub(crate) edge: i64,
     pub(crate) until: i64,
-    pub(crate) tables: &'a mut [Table<K, T>; 2],
+    pub(crate) tables: &'a mut [Entries<K, T>; 2],
 }
 
 /// Where the tables of events are.
 pub(crate) trait Tables<K, T> {
     /// The table of an event at `time`, if that is here.
-    fn at(&mut self, time: i64) -> Option<&mut Table<K, T>>;
+    fn at(&mut self, time: i64) -> Option<&mut Entries<K, T>>;
 }
 
 /// For events that are known to go into it.
-impl<K, T> Tables<K, T> for &mut Table<K, T> {
+impl<K, T> Tables<K, T> for &mut Entries<K, T> {
     #[inline(always)]
-    fn at(&mut self, _: i64) -> Option<&mut Table<K, T>> {
+    fn at(&mut self, _: i64) -> Option<&mut Entries<K, T>> {
         Some(self)
     }
 }
@@ -211,7 +211,7 @@ impl<K, T> Tables<K, T> for &mut Table<K, T> {
 /// For events that are known to go into one of them.
 impl<K, T> Tables<K, T> for &mut OpenPair<'_, K, T> {
     #[inline(always)]
-    fn at(&mut self, time: i64) -> Option<&mut Table<K, T>> {
+    fn at(&mut self, time: i64) -> Option<&mut Entries<K, T>> {
         // Which of the two it is may well be random.
         let [before, after] = &mut *self.tables;
         Some(core::hint::select_unpredictable(time >= self.edge, after, before))
@@ -220,14 +220,14 @@ impl<K, T> Tables<K, T> for &mut OpenPair<'_, K, T> {
 
 impl<K, T> Tables<K, T> for OpenSlice<'_, K, T> {
     #[inline(always)]
-    fn at(&mut self, time: i64) -> Option<&mut Table<K, T>> {
+    fn at(&mut self, time: i64) -> Option<&mut Entries<K, T>> {
         self.covers(time).then_some(&mut *self.table)
     }
 }
 
 impl<K, T> Tables<K, T> for OpenTables<'_, K, T> {
     #[inline(always)]
-    fn at(&mut self, time: i64) -> Option<&mut Table<K, T>> {
+    fn at(&mut self, time: i64) -> Option<&mut Entries<K, T>> {
         let (from, span, edge) = self.hot;
         if (time.wrapping_sub(from) as u64) < span {
             let [first, second] = self.tables;
@@ -334,16 +334,16 @@ impl<K, T> Store<K, T> {
             if is_even {
                 core::mem::swap(table, &mut self.ring[slice as usize & mask]);
             } else if table.is_empty() {
-                *table = self.far.remove(&slice).unwrap_or_else(Table::new);
+                *table = self.far.remove(&slice).unwrap_or_else(Entries::new);
             } else {
-                self.far.insert(slice, core::mem::replace(table, Table::new()));
+                self.far.insert(slice, core::mem::replace(table, Entries::new()));
             }
         }
     }
 
     /// The table of the slice at `time`, if that is open and the ring has it. It may be empty.
     #[inline(always)]
-    pub(crate) fn open_at(&mut self, time: i64) -> Option<&mut Table<K, T>> {
+    pub(crate) fn open_at(&mut self, time: i64) -> Option<&mut Entries<K, T>> {
         if self.hot.covers(time) {
             return Some(self.hot.table(time));
         }
@@ -404,8 +404,8 @@ impl<K, T> Store<K, T> {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        let far = self.far.len() * size_of::<(i64, Table<K, T>)>();
-        let ring = self.ring.capacity() * size_of::<Table<K, T>>();
+        let far = self.far.len() * size_of::<(i64, Entries<K, T>)>();
+        let ring = self.ring.capacity() * size_of::<Entries<K, T>>();
         self.bytes + self.pool.bytes + ring + far + self.sealed.bytes()
     }
 
@@ -426,7 +426,7 @@ impl<K, T> Store<K, T> {
     }
 
     /// A slice, if it is there.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(&self, slice: i64) -> Option<Slice<'_, K, T>> {
         match slice < self.sealed.before {
             true => self.sealed.get(slice).map(|column| Slice::Sealed(&self.sealed.ids, column)),
@@ -434,8 +434,8 @@ impl<K, T> Store<K, T> {
         }
     }
 
-    #[inline]
-    fn table(&self, slice: i64) -> Option<&Table<K, T>> {
+    #[inline(always)]
+    fn table(&self, slice: i64) -> Option<&Entries<K, T>> {
         let table = match (self.hot.get(slice), self.slot(slice)) {
             (Some(table), _) => Some(table),
             (None, Some(slot)) => self.ring.get(slot),
@@ -497,7 +497,7 @@ impl<K, T> Store<K, T> {
     }
 
     /// Takes the tables of all slices before `slice` out, in the order of time.
-    fn take_before(&mut self, slice: i64, mut then: impl FnMut(&mut Self, i64, Table<K, T>)) {
+    fn take_before(&mut self, slice: i64, mut then: impl FnMut(&mut Self, i64, Entries<K, T>)) {
         self.close();
         if !self.ring.is_empty() {
             let beyond = slice.min(self.base.saturating_add(self.ring.len() as i64));
@@ -521,16 +521,16 @@ impl<K, T> Store<K, T> {
         }
     }
 
-    fn take_from_ring(&mut self, slice: i64) -> Option<Table<K, T>> {
+    fn take_from_ring(&mut self, slice: i64) -> Option<Entries<K, T>> {
         self.close();
         let slot = self.slot(slice)?;
         let table = self.ring.get_mut(slot).filter(|table| !table.is_empty())?;
-        let table = core::mem::replace(table, Table::new());
+        let table = core::mem::replace(table, Entries::new());
         self.live_in_ring -= 1;
         Some(table)
     }
 
-    fn drop_live(&mut self, table: Table<K, T>) {
+    fn drop_live(&mut self, table: Entries<K, T>) {
         self.live -= 1;
         self.bytes -= table.bytes();
         self.room -= table.capacity();
@@ -569,7 +569,7 @@ impl<K, T> Store<K, T> {
             return;
         }
         if self.ring.is_empty() {
-            self.ring.resize_with(RING_MIN, Table::new);
+            self.ring.resize_with(RING_MIN, Entries::new);
         }
         if self.live == 0 || slice < self.base {
             self.lower_base(self.whole_slide(slice));
@@ -616,8 +616,8 @@ impl<K, T> Store<K, T> {
 
     fn grow_ring(&mut self, slots: usize) {
         self.close();
-        let mut grown: Vec<Table<K, T>> = Vec::new();
-        grown.resize_with(slots, Table::new);
+        let mut grown: Vec<Entries<K, T>> = Vec::new();
+        grown.resize_with(slots, Entries::new);
         let old = self.ring.len();
         for slice in self.base..self.base.saturating_add(old as i64) {
             core::mem::swap(
@@ -633,7 +633,7 @@ impl<K, T> Store<K, T> {
 impl<K: Hash + Eq + Clone, T> Store<K, T> {
     /// Expires all slices before `slice`; their tables are kept for others, unless nothing is live for the
     /// second time in a row, or the input has ended: then all memory is returned, which is the answer.
-    pub(crate) fn expire_before(&mut self, slice: i64, at_end: bool, hashing: &Hashing) -> bool {
+    pub(crate) fn expire_before(&mut self, slice: i64, at_end: bool, hashing: &Hashing<K>) -> bool {
         if slice <= self.expired && !at_end {
             return false;
         }
@@ -651,25 +651,28 @@ impl<K: Hash + Eq + Clone, T> Store<K, T> {
     }
 
     /// By how many bytes, and by room for how many entries, a new key in this slice makes the state grow.
-    pub(crate) fn growth(&self, slice: i64) -> (usize, usize) {
+    pub(crate) fn growth(&self, slice: i64, hash: u64, hashing: &Hashing<K>) -> (usize, usize) {
         if slice < self.sealed.before {
             return self.sealed.growth(slice);
         }
         let ring = match self.ring_for(slice) {
-            Some(slots) => slots * size_of::<Table<K, T>>(),
-            None if self.ring.is_empty() && self.is_even() => RING_MIN * size_of::<Table<K, T>>(),
+            Some(slots) => slots * size_of::<Entries<K, T>>(),
+            None if self.ring.is_empty() && self.is_even() => RING_MIN * size_of::<Entries<K, T>>(),
             None => 0,
         };
         // A slice that is not there may go into the tree, and where the ring has to start earlier others may, too.
         let moved = if slice < self.base { self.live_in_ring } else { 0 };
-        let place = (1 + moved) * size_of::<(i64, Table<K, T>)>();
+        let place = (1 + moved) * size_of::<(i64, Entries<K, T>)>();
         let (bytes, entries) = match (self.table(slice), self.pool.chosen()) {
             (Some(table), _) => {
-                let (bytes, entries) = table.growth(self.pool.expected);
+                let (bytes, entries) = table.growth(hash, self.pool.expected);
                 return (ring + bytes, entries);
             }
-            (None, Some(table)) => (0, table.capacity()),
-            (None, None) => Table::<K, T>::new().growth(self.pool.expected),
+            (None, Some(table)) => {
+                let (bytes, entries) = table.growth(hash, self.pool.expected);
+                (bytes, table.capacity() + entries)
+            }
+            (None, None) => Entries::<K, T>::growth_of_new(hash, self.pool.expected, hashing),
         };
         (ring + place + bytes, entries)
     }
@@ -704,7 +707,9 @@ impl<K: Hash + Eq + Clone, T> Store<K, T> {
             table.add_heap(before, after);
         }
     }
+}
 
+impl<K: Hash + Eq + Clone, T: Clone> Store<K, T> {
     /// Adds a key that the slice does not have yet.
     pub(crate) fn insert(
         &mut self,
@@ -713,7 +718,7 @@ impl<K: Hash + Eq + Clone, T> Store<K, T> {
         key: K,
         partial: T,
         heap: usize,
-        hashing: &Hashing,
+        hashing: &Hashing<K>,
     ) {
         if slice < self.sealed.before {
             return self.sealed.insert(slice, hash, &key, partial, heap, hashing);
@@ -728,27 +733,23 @@ impl<K: Hash + Eq + Clone, T> Store<K, T> {
         };
         let table = match slot {
             Some(slot) => &mut self.ring[slot],
-            None => self.far.entry(slice).or_insert_with(Table::new),
+            None => self.far.entry(slice).or_insert_with(Entries::new),
         };
         let (mut before, mut room) = (table.bytes(), table.capacity());
         if table.is_empty() {
-            *table = self.pool.get().unwrap_or_else(Table::new);
+            *table = self.pool.get().unwrap_or_else(|| Entries::with(hashing));
             self.pool.unused = false;
             (before, room) = (0, 0);
             self.live += 1;
             self.live_in_ring += usize::from(slot.is_some());
         }
-        table.grow(self.pool.expected, hashing);
-        table.insert(hash, key, partial, heap, hashing);
+        table.insert(hash, key, partial, (heap, self.pool.expected), hashing);
         self.pool.expected = self.pool.expected.max(table.len());
         self.bytes = self.bytes + table.bytes() - before;
         self.room = self.room + table.capacity() - room;
     }
-}
-
-impl<K: Hash + Eq + Clone, T: Clone> Store<K, T> {
     /// Seals all slices before `slice`. O(entries), and O(1) if they all are.
-    pub(crate) fn seal_before(&mut self, slice: i64, hashing: &Hashing) {
+    pub(crate) fn seal_before(&mut self, slice: i64, hashing: &Hashing<K>) {
         if slice <= self.sealed.before {
             return;
         }
@@ -770,9 +771,9 @@ const POOLED: usize = 2;
 /// Empty tables for slices to come, so that a steady stream allocates nothing.
 #[derive(Debug)]
 struct Pool<K, T> {
-    tables: Vec<Table<K, T>>,
+    tables: Vec<Entries<K, T>>,
     /// Tables whose entries take long to drop, and how far that is: they go a few at a time.
-    retired: Vec<(Table<K, T>, usize)>,
+    retired: Vec<(Entries<K, T>, usize)>,
     /// How many keys slices have had lately: what a new one will probably have, too. A table that is much
     /// larger than that is not kept (E2).
     expected: usize,
@@ -792,11 +793,11 @@ impl<K, T> Pool<K, T> {
         fitting.min_by_key(|(_, table)| table.spots()).map(|(place, _)| place)
     }
 
-    fn chosen(&self) -> Option<&Table<K, T>> {
+    fn chosen(&self) -> Option<&Entries<K, T>> {
         self.choose().and_then(|place| self.tables.get(place))
     }
 
-    fn get(&mut self) -> Option<Table<K, T>> {
+    fn get(&mut self) -> Option<Entries<K, T>> {
         let table = self.tables.swap_remove(self.choose()?);
         self.bytes -= table.bytes();
         Some(table)
@@ -807,7 +808,7 @@ impl<K, T> Pool<K, T> {
         self.expected = keys.max(self.expected - self.expected.div_ceil(8));
     }
 
-    fn put(&mut self, table: Table<K, T>) {
+    fn put(&mut self, table: Entries<K, T>) {
         match table.is_laborious() {
             true => {
                 self.bytes += table.bytes();
@@ -818,10 +819,9 @@ impl<K, T> Pool<K, T> {
     }
 
     /// Keeps a table if it is of use.
-    fn keep(&mut self, mut table: Table<K, T>) {
+    fn keep(&mut self, mut table: Entries<K, T>) {
         table.clear();
-        let oversized = table.capacity() > 4 * self.expected.max(16);
-        if oversized || table.capacity() == 0 {
+        if table.is_oversized(self.expected) {
             return;
         }
         if self.tables.len() == POOLED {
@@ -834,8 +834,8 @@ impl<K, T> Pool<K, T> {
     }
 
     /// Whether a table is large enough for what is expected.
-    fn suits(&self, table: &Table<K, T>) -> bool {
-        table.spots() >= spots_for(self.expected)
+    fn suits(&self, table: &Entries<K, T>) -> bool {
+        !table.is_small(self.expected)
     }
 
     /// Drops a few entries of what is retired.

@@ -1,41 +1,13 @@
 //! The partials of one slice, by key.
 
 use alloc::boxed::Box;
-use core::hash::{BuildHasher, Hash};
+use core::hash::Hash;
 use core::mem::needs_drop;
 
-use foldhash::SharedSeed;
-use foldhash::fast::SeedableRandomState;
 use hashbrown::HashTable;
 
+use super::Hashing;
 use crate::key::ToKey;
-
-/// How keys are hashed: seeded, so that nobody can choose keys that collide (E3).
-#[derive(Clone, Debug)]
-pub(crate) struct Hashing(SeedableRandomState);
-
-impl Hashing {
-    /// With the seed of a configuration, or one of the process's own.
-    pub(crate) fn new(seed: Option<u64>) -> Self {
-        Self(match seed {
-            Some(seed) => SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()),
-            None => SeedableRandomState::random(),
-        })
-    }
-
-    #[inline(always)]
-    pub(crate) fn hash<Q: Hash>(&self, key: &Q) -> u64 {
-        self.0.hash_one(key)
-    }
-}
-
-impl BuildHasher for Hashing {
-    type Hasher = <SeedableRandomState as BuildHasher>::Hasher;
-
-    fn build_hasher(&self) -> Self::Hasher {
-        self.0.build_hasher()
-    }
-}
 
 /// The spots that a table for so many entries has: a power of two, seven eighths of which are used.
 pub(crate) fn spots_for(entries: usize) -> usize {
@@ -243,9 +215,9 @@ impl<K, T> Table<K, T> {
     }
 }
 
-impl<K: Hash + Eq, T> Table<K, T> {
+impl<K: Hash + Eq + Clone, T> Table<K, T> {
     /// Makes room for one more entry.
-    pub(crate) fn grow(&mut self, expected: usize, hashing: &Hashing) {
+    pub(crate) fn grow(&mut self, expected: usize, hashing: &Hashing<K>) {
         if !self.is_full() {
             return;
         }
@@ -260,7 +232,7 @@ impl<K: Hash + Eq, T> Table<K, T> {
 
     /// Moves some entries to where there is more room.
     #[inline(never)]
-    fn move_some(&mut self, hashing: &Hashing) {
+    fn move_some(&mut self, hashing: &Hashing<K>) {
         let Some(old) = &mut self.old else { return };
         if old.beyond == 0 {
             self.old = None;
@@ -309,7 +281,7 @@ impl<K: Hash + Eq, T> Table<K, T> {
 
     /// Adds an entry whose key is not there yet.
     #[inline]
-    pub(crate) fn insert(&mut self, hash: u64, key: K, partial: T, heap: usize, hashing: &Hashing) {
+    pub(crate) fn insert(&mut self, hash: u64, key: K, partial: T, heap: usize, hashing: &Hashing<K>) {
         self.heap += heap;
         if self.old.is_some() {
             self.move_some(hashing);
@@ -347,7 +319,7 @@ mod tests {
     }
 
     impl Both {
-        fn insert(&mut self, key: u32, hashing: &Hashing) {
+        fn insert(&mut self, key: u32, hashing: &Hashing<u32>) {
             let hash = hashing.hash(&key);
             let table = self.table.get_or_insert(Table::new());
             *self.map.entry(key).or_insert(0) += 1;
@@ -360,7 +332,7 @@ mod tests {
             }
         }
 
-        fn check(&self, hashing: &Hashing) {
+        fn check(&self, hashing: &Hashing<u32>) {
             let Some(table) = &self.table else { return };
             assert_eq!(table.len(), self.map.len());
             assert_eq!(table.iter().map(|(&k, &n)| (k, n)).collect::<BTreeMap<_, _>>(), self.map);

@@ -12,7 +12,6 @@ use crate::fire::{Order, Sliced};
 use crate::keyed::{Cell, Emission, Keyed};
 use crate::operator::Windowing;
 use crate::queue::{Queued, What};
-use crate::slice::Slice;
 
 impl<K, V, A> Windowing<K, V, A>
 where
@@ -36,7 +35,9 @@ where
         let progress = ProgressSection { progress: self.progress.save(), counters: self.counters };
         writer.section(Section::Progress, |bytes| put(&progress, bytes));
         for (ordinal, slice) in self.store.iter() {
-            writer.section(Section::Slice, |bytes| put_entries(ordinal, slice, self.order, bytes));
+            writer.section(Section::Slice, |bytes| {
+                put_entries((ordinal, slice.len()), slice.iter(), self.order, bytes)
+            });
         }
         if !self.firing.sliced.is_empty() {
             writer.section(Section::Firing, |bytes| self.put_firing(bytes));
@@ -86,7 +87,7 @@ where
     let mut bytes = put(&cursor, bytes);
     bytes = put(&sliced.reissues.len(), bytes);
     for (&end, reissues) in &sliced.reissues {
-        bytes = put_entries(end, Slice::Open(reissues), order, bytes);
+        bytes = put_entries((end, reissues.len()), reissues.iter(), order, bytes);
     }
     bytes = put(&sliced.marked.len(), bytes);
     for (window, keys) in &sliced.marked {
@@ -140,17 +141,17 @@ fn put_all<T: Serialize>(values: &[T], mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 /// A slice or another table: its ordinal, the number of its entries, and they, by key where output is ordered.
-fn put_entries<K: Serialize, T: Serialize>(
-    ordinal: i64,
-    slice: Slice<'_, K, T>,
+fn put_entries<'a, K: Serialize + 'a, T: Serialize + 'a>(
+    (ordinal, count): (i64, usize),
+    entries: impl Iterator<Item = (&'a K, &'a T)>,
     order: Option<Order<K>>,
     bytes: Vec<u8>,
 ) -> Vec<u8> {
-    let mut bytes = put(&(ordinal, slice.len()), bytes);
+    let mut bytes = put(&(ordinal, count), bytes);
     let Some(order) = order else {
-        return slice.iter().fold(bytes, |bytes, entry| put(&entry, bytes));
+        return entries.fold(bytes, |bytes, entry| put(&entry, bytes));
     };
-    let mut entries: Vec<_> = slice.iter().collect();
+    let mut entries: Vec<_> = entries.collect();
     entries.sort_unstable_by(|a, b| order(a.0, b.0));
     for entry in entries {
         bytes = put(&entry, bytes);

@@ -39,6 +39,8 @@ pub struct Mode {
     pub subtract: bool,
     /// Events that follow each other are pushed as a batch of up to so many (0: one by one).
     pub batch: usize,
+    /// Keys are found by their index, and panes drained many at a time.
+    pub indexed: bool,
 }
 
 /// When panes are polled.
@@ -50,8 +52,15 @@ pub enum Poll {
     AtMost(usize),
 }
 
-const PLAIN: Mode =
-    Mode { poll: Poll::Always, restore_every: 0, snapshot: false, ordered: false, subtract: false, batch: 0 };
+const PLAIN: Mode = Mode {
+    poll: Poll::Always,
+    restore_every: 0,
+    snapshot: false,
+    ordered: false,
+    subtract: false,
+    batch: 0,
+    indexed: false,
+};
 
 /// Every mode that every case runs in.
 pub const MODES: &[Mode] = &[
@@ -70,6 +79,9 @@ pub const MODES: &[Mode] = &[
     Mode { subtract: true, poll: Poll::AtMost(1), restore_every: 1, ordered: true, ..PLAIN },
     Mode { batch: usize::MAX, ..PLAIN },
     Mode { batch: 3, poll: Poll::AtMost(1), restore_every: 1, ordered: true, ..PLAIN },
+    Mode { indexed: true, batch: usize::MAX, ..PLAIN },
+    Mode { indexed: true, poll: Poll::AtMost(2), restore_every: 3, ordered: true, ..PLAIN },
+    Mode { indexed: true, subtract: true, batch: 3, poll: Poll::AtMost(2), restore_every: 1, ..PLAIN },
 ];
 
 /// How many random cases to run: so many, or what `FLOODMARK_CASES` says.
@@ -111,13 +123,15 @@ impl Told {
 
 /// Runs a case in one mode.
 fn run_one(case: &Case, told: &Told, mode: Mode) -> Result<(), String> {
-    if mode.subtract {
+    if mode.subtract || mode.indexed {
+        // (One that has an inverse, and owns no memory.)
         let aggregate = (Count, Sum::of(value as fn(&Value) -> i64));
+        let set_up = |kernel: Windowing<u32, Value, _>| {
+            let kernel = if mode.subtract { kernel.subtract_on_evict() } else { kernel };
+            if mode.indexed { kernel.indexed() } else { kernel }
+        };
         let kernel = build(&case.config, aggregate, mode)?;
-        return Run::new(case, told, mode, kernel, aggregate, Windowing::subtract_on_evict, |pane| {
-            (pane.count(), pane.sum())
-        })
-        .go();
+        return Run::new(case, told, mode, kernel, aggregate, set_up, |pane| (pane.count(), pane.sum())).go();
     }
     let (seq, value) = (seq as fn(&Value) -> u64, value as fn(&Value) -> i64);
     let aggregate = (
@@ -490,6 +504,10 @@ where
     }
 
     fn poll(&mut self, at_most: usize) {
+        if self.mode.indexed {
+            self.kernel.drain(at_most, |pane| self.got.push(row(&pane)));
+            return;
+        }
         for _ in 0..at_most {
             let Some(pane) = self.kernel.poll() else { break };
             self.got.push(row(&pane));

@@ -3,17 +3,21 @@
 //! What makes an event cheap is that almost always nothing follows from it but that its partial and its partition's
 //! maximum change. So a batch is taken in runs of such events, and whatever ends a run goes the way of a single event.
 
+mod find;
+
 use alloc::vec::Vec;
 use core::hash::Hash;
 use core::hint::black_box;
 use core::ops::RangeInclusive;
+
+use find::{ByHash, ByIndex, Find};
 
 use crate::aggregate::Aggregate;
 use crate::error::{Rejected, UnequalColumns};
 use crate::key::ToKey;
 use crate::operator::{Offered, Windowing};
 use crate::output::Admission;
-use crate::slice::{Algebra, Table, Tables};
+use crate::slice::{Algebra, Entries, Tables};
 use crate::time::Timestamp;
 use crate::watermark::{Partition, Progress, Watch, WatchEach, WatchOne, Watched};
 
@@ -238,7 +242,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             let (times, unit) = times.starting(first, &mut buffer);
             let events = first..first + times.len();
             let (keys, values) = (&keys[events.clone()], &values[events.clone()]);
-            let columns = Columns { first, times, unit, keys, values };
+            let columns = Columns { first, times, unit, keys, values, indices: &[] };
             match partitions.0 {
                 Through::One(partition) => self.push_columns(&columns, One(partition)),
                 Through::Each(partitions) => self.push_columns(&columns, Each(&partitions[events.clone()])),
@@ -253,7 +257,10 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         while next < columns.times.len() {
             let end = columns.times.len().min(next + BLOCK);
             match self.keyed.is_empty() {
-                true => self.push_block(columns, partitions, &mut next, end),
+                true if self.algebra.hashing.numbering().is_some() => {
+                    self.push_numbered(columns, partitions, &mut next, end);
+                }
+                true => self.push_block(ByHash, columns, partitions, &mut next, end),
                 false => {
                     self.touch(&columns.keys[next..end]);
                     while next < end {
@@ -275,14 +282,35 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
 
     // Events that go into slices.
 
-    fn push_block<Q: ToKey<K>>(
+    /// Tells the events' indices first.
+    fn push_numbered<Q: ToKey<K>>(
         &mut self,
         columns: &Columns<'_, Q, V>,
         partitions: impl Source,
         next: &mut usize,
         end: usize,
     ) {
-        let mut stop = self.run_calm(columns, partitions, next, end).unwrap_or(Stop::End);
+        let Some(numbering) = self.algebra.hashing.numbering() else { return };
+        let mut indices = [0; BLOCK];
+        self.numbered.extend(columns.keys[*next..end].iter().map(ToKey::to_key));
+        numbering.indices(&self.numbered, &mut indices);
+        self.numbered.clear();
+        let mut block = columns.part(*next, end);
+        block.indices = &indices[..end - *next];
+        let mut taken = 0;
+        self.push_block(ByIndex, &block, partitions.from(*next), &mut taken, end - *next);
+        *next = end;
+    }
+
+    fn push_block<Q: ToKey<K>, F: Find<K, V, A, Q>>(
+        &mut self,
+        find: F,
+        columns: &Columns<'_, Q, V>,
+        partitions: impl Source,
+        next: &mut usize,
+        end: usize,
+    ) {
+        let mut stop = self.run_calm(find, columns, partitions, next, end).unwrap_or(Stop::End);
         loop {
             match stop {
                 Stop::End => {}
@@ -296,15 +324,16 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             if *next == end {
                 return;
             }
-            stop = self.run(columns, partitions, next, end);
+            stop = self.run(find, columns, partitions, next, end);
         }
     }
 
     /// Takes events up to `end` if all of them go into the two slices that most events go into, and hardly anything
     /// follows from any: then little has to be looked at for each.
     #[inline(never)]
-    fn run_calm<Q: ToKey<K>>(
+    fn run_calm<Q: ToKey<K>, F: Find<K, V, A, Q>>(
         &mut self,
+        find: F,
         columns: &Columns<'_, Q, V>,
         partitions: impl Source,
         next: &mut usize,
@@ -320,11 +349,13 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let sides = Sides::of(events.times, from..=last, events.first_from(pair.edge)?)?;
         let in_micros = |time: i64| Some(time.wrapping_mul(events.unit));
         let algebra = &self.algebra;
+        let is_added = F::add_block(algebra, &mut pair, sides, &events);
         let (taken, stop) = match (sides, &mut *pair.tables) {
-            (Sides::Both, _) => add_all(algebra, &mut pair, &events, in_micros),
+            _ if is_added => (events.times.len(), Stop::End),
+            (Sides::Both, _) => add_all(find, algebra, &mut pair, &events, in_micros),
             (Sides::Before, [table, _]) | (Sides::After, [_, table]) => match const { size_of::<Q>() == 0 } {
                 true => add_all_to_one(algebra, table, &events),
-                false => add_all(algebra, table, &events, in_micros),
+                false => add_all(find, algebra, table, &events, in_micros),
             },
         };
         if let Some(latest) = columns.latest(*next, taken) {
@@ -337,8 +368,9 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
 
     /// Takes events up to `end` for as long as hardly anything follows from them.
     #[inline(never)]
-    fn run<Q: ToKey<K>>(
+    fn run<Q: ToKey<K>, F: Find<K, V, A, Q>>(
         &mut self,
+        find: F,
         columns: &Columns<'_, Q, V>,
         partitions: impl Source,
         next: &mut usize,
@@ -351,7 +383,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             let mut watch = partitions.watch(&mut self.progress, first);
             let taken;
             (taken, stop) =
-                add_each(&self.algebra, slice, &mut watch, &events, |time| events.in_micros(time));
+                add_each(find, &self.algebra, slice, &mut watch, &events, |time| events.in_micros(time));
             *next += taken;
         }
         if matches!(stop, Stop::Other) && *next >= first + SHORT {
@@ -364,7 +396,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             let tables = self.store.open_tables();
             let taken;
             (taken, stop) =
-                add_each(&self.algebra, tables, &mut watch, &events, |time| events.in_micros(time));
+                add_each(find, &self.algebra, tables, &mut watch, &events, |time| events.in_micros(time));
             *next += taken;
         }
         self.counters.accepted += (*next - first) as u64;
@@ -398,18 +430,20 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
 /// registers: worth a call for many events.
 #[inline(never)]
 fn add_all<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>>(
-    algebra: &Algebra<V, A>,
+    find: impl Find<K, V, A, Q>,
+    algebra: &Algebra<K, V, A>,
     tables: impl Tables<K, A::Acc>,
     events: &Columns<'_, Q, V>,
     in_micros: impl Fn(i64) -> Option<i64>,
 ) -> (usize, Stop) {
-    add_each(algebra, tables, &mut Watched, events, in_micros)
+    add_each(find, algebra, tables, &mut Watched, events, in_micros)
 }
 
 /// Takes events into tables for as long as hardly anything follows from them; how many, and why no more.
 #[inline(always)]
-fn add_each<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>>(
-    algebra: &Algebra<V, A>,
+fn add_each<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>, F: Find<K, V, A, Q>>(
+    _: F,
+    algebra: &Algebra<K, V, A>,
     mut tables: impl Tables<K, A::Acc>,
     watch: &mut impl Watch,
     events: &Columns<'_, Q, V>,
@@ -420,8 +454,8 @@ fn add_each<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>>(
         let Some(time) = in_micros(time).filter(|&time| watch.passes(taken, time)) else { break };
         let Some(table) = tables.at(time) else { break };
         let at = Timestamp::from_micros(time);
-        let hash = algebra.hashing.hash(key);
-        if let Some(partial) = table.get_moved(hash, key) {
+        let place = F::place(&algebra.hashing, key, events.indices.get(taken));
+        if let Some(partial) = F::get(table, place, key) {
             let before = algebra.aggregate.heap_bytes(partial);
             algebra.aggregate.add(partial, at, value);
             let after = algebra.aggregate.heap_bytes(partial);
@@ -429,7 +463,7 @@ fn add_each<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>>(
                 watch.note(taken, time);
                 return (taken + 1, Stop::Heap { before, after });
             }
-        } else if !algebra.add_unfound(table, hash, key, at, value) {
+        } else if !F::add_absent(algebra, table, place, key, (at, value)) {
             break;
         }
         watch.note(taken, time);
@@ -441,8 +475,8 @@ fn add_each<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>>(
 /// The same for events that all have one key, because keys take no memory.
 #[inline(always)]
 fn add_all_to_one<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>>(
-    algebra: &Algebra<V, A>,
-    table: &mut Table<K, A::Acc>,
+    algebra: &Algebra<K, V, A>,
+    table: &mut Entries<K, A::Acc>,
     events: &Columns<'_, Q, V>,
 ) -> (usize, Stop) {
     let Some(key) = events.keys.first() else { return (0, Stop::End) };
@@ -467,18 +501,21 @@ struct Columns<'a, Q, V> {
     unit: i64,
     keys: &'a [Q],
     values: &'a [V],
+    /// Of the keys, where those have one; else none.
+    indices: &'a [u32],
 }
 
 impl<'a, Q, V> Columns<'a, Q, V> {
     /// The events from one place to another.
     fn part(&self, from: usize, to: usize) -> Self {
-        let Self { first, times, unit, keys, values } = *self;
+        let Self { first, times, unit, keys, values, indices } = *self;
         Self {
             first: first + from,
             times: &times[from..to],
             unit,
             keys: &keys[from..to],
             values: &values[from..to],
+            indices: if indices.is_empty() { indices } else { &indices[from..to] },
         }
     }
 
@@ -546,6 +583,9 @@ impl Sides {
 
 /// The partitions of a block's events.
 trait Source: Copy {
+    /// The same for the events from one on.
+    fn from(self, place: usize) -> Self;
+
     /// The partition of the event at a place.
     fn of(self, place: usize) -> Partition;
 
@@ -569,6 +609,10 @@ struct One(Partition);
 struct Each<'a>(&'a [Partition]);
 
 impl Source for One {
+    fn from(self, _: usize) -> Self {
+        self
+    }
+
     fn of(self, _: usize) -> Partition {
         self.0
     }
@@ -590,6 +634,10 @@ impl Source for One {
 }
 
 impl Source for Each<'_> {
+    fn from(self, place: usize) -> Self {
+        Self(&self.0[place..])
+    }
+
     fn of(self, place: usize) -> Partition {
         self.0[place]
     }
