@@ -1,10 +1,13 @@
 //! Random cases against the oracle for as long as you like: `cargo run --release --example soak -- [CASES] [SEED]`.
 //!
-//! Prints a line now and then, and the first case that fails, as JSON that replays with
-//! `--example soak -- FILE.json`. The same seed gives the same cases.
+//! Prints a line now and then, and the first case that is found to fail, as JSON that replays with
+//! `--example soak -- FILE.json`. The same seed gives the same cases, whatever the number of threads they are spread over.
 
 #[path = "../tests/harness/mod.rs"]
 mod harness;
+
+use std::num::NonZero;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use floodmark_oracle::Case;
 
@@ -21,16 +24,30 @@ fn main() {
     };
     let (cases, seed) = (number(0, 100_000), number(1, 1));
     println!("{cases} cases from seed {seed}, each in {} modes", harness::MODES.len());
-    for number in 0..cases {
-        let bytes = bytes(seed.wrapping_mul(1 << 32) + number);
-        // Windows that are made of slices, and windows of all kinds.
-        let case = if number % 2 == 0 { Case::from_bytes(&bytes) } else { Case::from_bytes_any(&bytes) };
-        report(&case, harness::run(&case));
-        if (number + 1) % 100_000 == 0 {
-            println!("{} cases passed", number + 1);
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get) as u64;
+    let passed = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for first in 0..threads {
+            let passed = &passed;
+            scope.spawn(move || {
+                for number in (first..cases).step_by(threads as usize) {
+                    run(seed, number);
+                    let passed = passed.fetch_add(1, Ordering::Relaxed) + 1;
+                    if passed.is_multiple_of(100_000) {
+                        println!("{passed} cases passed");
+                    }
+                }
+            });
         }
-    }
+    });
     println!("{cases} passed, 0 failed");
+}
+
+fn run(seed: u64, number: u64) {
+    let bytes = bytes(seed.wrapping_mul(1 << 32) + number);
+    // Windows that are made of slices, and windows of all kinds.
+    let case = if number.is_multiple_of(2) { Case::from_bytes(&bytes) } else { Case::from_bytes_any(&bytes) };
+    report(&case, harness::run(&case));
 }
 
 fn report(case: &Case, result: Result<(), String>) {

@@ -169,7 +169,7 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
     /// Finds what is known of a key by the index that the key is or tells, without hashing it: for keys that are small
     /// numbers already ([`IndexedKey`]). For a kernel that has just been built: later it has no effect.
     ///
-    /// A slice then takes memory for each thousand of indices next to each other that some key of it is among. What
+    /// A slice then takes memory for each 256 indices next to each other that some key of it is among. What
     /// keys have of their own (sessions, windows with triggers) stays in hash tables, whose hash then is a product of the
     /// index. Where accumulators own memory it has no effect: hashing is the least of what those cost.
     #[must_use]

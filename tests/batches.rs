@@ -269,7 +269,7 @@ fn cases(by_default: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(cases(600))]
+    #![proptest_config(cases(300))]
 
     #[test]
     fn a_batch_means_what_its_events_mean_one_by_one(config in configs(), stream in streams()) {
@@ -294,7 +294,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(600))]
+    #![proptest_config(cases(300))]
 
     /// Where each event changes what heap the state takes.
     #[test]

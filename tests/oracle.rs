@@ -6,7 +6,7 @@ use floodmark_oracle as oracle;
 use proptest::prelude::*;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: harness::cases(3000), max_shrink_iters: 3000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: harness::cases(800), max_shrink_iters: 3000, ..ProptestConfig::default() })]
 
     /// One definition of tumbling or sliding windows, which are made of slices.
     #[test]

@@ -948,7 +948,7 @@ proptest! {
     /// What an accumulator has of its own on the heap aside, no event that is taken leaves the state over its budget.
     #[test]
     fn e2_no_event_passes_the_budget(case in any_case(), budget in 0..8_000usize, by_index: bool) {
-        // (Where keys have an index they get room by the thousand.)
+        // (Where keys have an index they get room for many at once.)
         let budget = if by_index { 20 * budget } else { budget };
         let config = harness::config(&case.config).state_budget(budget);
         let mut host = Host::new(config, Count, |key| key);

@@ -9,7 +9,7 @@ use super::hashing::Numbering;
 use super::with_slack;
 
 /// Indices next to each other that get room at once.
-const PAGE: usize = 1024;
+const PAGE: usize = 256;
 /// Bits in a word of them.
 const WORD: usize = u64::BITS as usize;
 
