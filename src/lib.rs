@@ -112,7 +112,7 @@ mod operator;
 pub use operator::Windowing;
 
 mod batch;
-pub use batch::{Batch, Exception, Partitions, Times};
+pub use batch::{Batch, Exception, Exceptions, Partitions, Times};
 
 mod drain;
 

@@ -10,10 +10,11 @@ use core::ops::Range;
 use chrono::TimeDelta;
 
 use crate::aggregate::{Aggregate, Invertible};
-use crate::batch::Exception;
+use crate::batch::Outcomes;
 use crate::config::{Settings, Suspect};
 use crate::error::{Reason, Rejected, UnknownPartition};
 use crate::fire::{Firing, Order, Sliced};
+use crate::grid::Bounds;
 use crate::key::{IndexedKey, ToKey};
 use crate::keyed::{Emission, Findings, Keyed, Offer};
 use crate::lateness::Memo;
@@ -86,7 +87,7 @@ pub struct Windowing<K, V, A: Aggregate<V>> {
     closed_at: Option<u64>,
     peak_bytes: usize,
     /// What became of events of the last batch that were not just accepted.
-    pub(crate) exceptions: Vec<Exception>,
+    pub(crate) outcomes: Outcomes,
     /// A buffer for the keys of a block that have an index.
     pub(crate) numbered: Vec<K>,
 }
@@ -121,7 +122,7 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
             gap_by: None,
             closed_at: None,
             peak_bytes: 0,
-            exceptions: Vec::new(),
+            outcomes: Outcomes::default(),
             numbered: Vec::new(),
         }
     }
@@ -550,10 +551,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         }
         self.progress.refresh();
         let watermark = self.progress.present();
-        let missed = match self.missed_before.find(time) {
-            Some(missed) => missed,
-            None => self.judge_late(time, watermark)?,
-        };
+        let missed = self.missed_before.find(time).or_else(|| self.judge_late(time, watermark))?;
         let late = self.late(event, watermark, missed);
         self.progress.note(event.partition, time);
         self.counters.late += 1;
@@ -561,18 +559,23 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     }
 
     /// What an event misses that is late for all windows. So it stays for all others in its slice.
-    fn judge_late(&mut self, time: i64, watermark: i64) -> Option<Missed> {
+    pub(crate) fn judge_late(&mut self, time: i64, watermark: i64) -> Option<Missed> {
         let mut findings = Findings::default();
         for sliced in &self.firing.sliced {
             findings.note(sliced.lateness.judge(&sliced.assigner, time, watermark));
         }
         let missed = findings.missed?;
-        if let Some(grid) = self.store.lattice().grid() {
-            let slice = grid.slice_of(time);
-            self.missed_before
-                .note((grid.slice_start(slice), grid.slice_start(slice.saturating_add(1))), missed);
+        if let Some(slice) = self.slice_bounds(time) {
+            self.missed_before.note(slice, missed);
         }
         Some(missed)
+    }
+
+    /// The bounds of an instant's slice, where slices are even.
+    pub(crate) fn slice_bounds(&self, time: i64) -> Option<Bounds> {
+        let grid = self.store.lattice().grid()?;
+        let slice = grid.slice_of(time);
+        Some((grid.slice_start(slice), grid.slice_start(slice.saturating_add(1))))
     }
 
     /// The partition's slot, whether the event is suspect and its own gap, or why it cannot be taken.
@@ -644,16 +647,8 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     }
 
     fn late<Q>(&self, event: Offered<'_, Q, V>, watermark: i64, missed: Missed) -> Late<()> {
-        let watermark = Watermark::from_micros(watermark);
-        let behind = watermark.as_micros().saturating_sub(event.time.as_micros());
-        let own = Watermark::from_micros(self.progress.own(event.partition).unwrap_or(i64::MIN));
-        let reason = match own.timestamp() > event.time {
-            true => LateReason::Disorder { partition_watermark: own },
-            false => {
-                LateReason::PartitionBehind { partition_watermark: own, held_by: self.progress.held_by() }
-            }
-        };
-        Late { event: (), watermark, late_by: TimeDelta::microseconds(behind), reason, missed }
+        let own = self.progress.own(event.partition).unwrap_or(i64::MIN);
+        late_of(event.time, (watermark, own), || self.progress.held_by(), missed)
     }
 
     /// What an event finds over all definitions, and its slice if it goes into one.
@@ -860,6 +855,23 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             self.settle();
         }
     }
+}
+
+/// An event that is late by these watermarks: the one that counts, and that of its partition.
+#[inline]
+pub(crate) fn late_of(
+    time: Timestamp,
+    (watermark, own): (i64, i64),
+    held_by: impl FnOnce() -> Option<Partition>,
+    missed: Missed,
+) -> Late<()> {
+    let behind = TimeDelta::microseconds(watermark.saturating_sub(time.as_micros()));
+    let partition_watermark = Watermark::from_micros(own);
+    let reason = match own > time.as_micros() {
+        true => LateReason::Disorder { partition_watermark },
+        false => LateReason::PartitionBehind { partition_watermark, held_by: held_by() },
+    };
+    Late { event: (), watermark: Watermark::from_micros(watermark), late_by: behind, reason, missed }
 }
 
 impl<K, V, A: Aggregate<V>> fmt::Debug for Windowing<K, V, A> {

@@ -201,12 +201,8 @@ where
             (false, false) => batched.kernel.push_batch(&partitions, &timestamps, &keys, &values),
         }
         .unwrap();
-        let got: Vec<String> = batch
-            .exceptions()
-            .iter()
-            .cloned()
-            .map(|(index, outcome): Exception| indexed(outcome, index))
-            .collect();
+        let got: Vec<String> =
+            batch.exceptions().map(|(index, outcome): Exception| indexed(outcome, index)).collect();
         prop_assert_eq!(got, expected);
         prop_assert_eq!(single.kernel.state_bytes(), batched.kernel.state_bytes());
         single.drain();
@@ -244,7 +240,7 @@ fn seen_by_index(config: &Config, stream: &Stream, by_index: bool) -> Seen<(u64,
             true => kernel.push_batch(of[0], Times::micros(&times), &keys, &values),
             false => kernel.push_batch(&of, Times::micros(&times), &keys, &values),
         };
-        seen.outcomes.extend(batch.unwrap().exceptions().iter().map(|(_, outcome)| outcome.clone()));
+        seen.outcomes.extend(batch.unwrap().exceptions().map(|(_, outcome)| outcome));
         while kernel.drain(100, |pane| seen.note(&pane)) > 0 {}
         from += events.len();
     }
@@ -330,7 +326,7 @@ fn t2_times_that_do_not_fit_are_rejected_and_others_converted() {
             &[(0, 0); 3],
         )
         .unwrap();
-    let rejected: Vec<usize> = batch.exceptions().iter().map(|(index, _)| *index).collect();
+    let rejected: Vec<usize> = batch.exceptions().map(|(index, _)| index).collect();
     assert_eq!((batch.accepted(), rejected), (1, vec![0, 2]));
     let later = [Times::millis(&[1_001]), Times::nanos(&[1_002_000_999]), Times::micros(&[1_003_000])];
     for times in later {
@@ -439,11 +435,11 @@ fn t2_a_time_that_does_not_fit_is_rejected_where_the_end_of_time_would_not_be() 
     let partition = kernel.add_partition();
     assert!(kernel.push(partition, Timestamp::MIN, 1, 0).is_ok());
     let batch = kernel.push_batch(partition, Times::seconds(&[i64::MIN]), &[2], &[0]).unwrap();
-    let [(0, Err(rejected))] = batch.exceptions() else { panic!("{batch:?}") };
+    let Some((0, Err(rejected))) = batch.exceptions().next() else { panic!("{batch:?}") };
     assert!(rejected.is_out_of_range(), "{rejected}");
     let nobody = Partition::from_u64(77);
     let batch = kernel.push_batch(nobody, Times::seconds(&[i64::MIN]), &[2], &[0]).unwrap();
-    let [(0, Err(rejected))] = batch.exceptions() else { panic!("{batch:?}") };
+    let Some((0, Err(rejected))) = batch.exceptions().next() else { panic!("{batch:?}") };
     assert!(rejected.is_unknown_partition(), "{rejected}");
 }
 

@@ -4,13 +4,17 @@
 //! maximum change. So a batch is taken in runs of such events, and whatever ends a run goes the way of a single event.
 
 mod find;
+mod outcomes;
 
 use alloc::vec::Vec;
+use core::fmt;
 use core::hash::Hash;
 use core::hint::black_box;
 use core::ops::RangeInclusive;
 
 use find::{ByHash, ByIndex, Find};
+pub(crate) use outcomes::Outcomes;
+pub use outcomes::{Exception, Exceptions};
 
 use crate::aggregate::Aggregate;
 use crate::error::{Rejected, UnequalColumns};
@@ -139,15 +143,12 @@ impl<'a> From<&'a Vec<Partition>> for Partitions<'a> {
     }
 }
 
-/// An event of a batch that was not just accepted: its index, and what became of it.
-pub type Exception = (usize, Result<Admission<usize>, Rejected<usize>>);
-
 /// What became of a batch.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 #[must_use = "events may have been given back: late, unassigned or rejected"]
 pub struct Batch<'a> {
     accepted: u64,
-    exceptions: &'a [Exception],
+    outcomes: &'a Outcomes,
 }
 
 impl<'a> Batch<'a> {
@@ -157,8 +158,15 @@ impl<'a> Batch<'a> {
     }
 
     /// All others, in their order: partly late, late, unassigned or rejected.
-    pub fn exceptions(&self) -> &'a [Exception] {
-        self.exceptions
+    pub fn exceptions(&self) -> Exceptions<'a> {
+        Exceptions::of(self.outcomes)
+    }
+}
+
+impl fmt::Debug for Batch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (accepted, exceptions) = (self.accepted, self.exceptions());
+        f.debug_struct("Batch").field("accepted", &accepted).field("exceptions", &exceptions).finish()
     }
 }
 
@@ -201,7 +209,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     /// )?;
     /// for (index, outcome) in batch.exceptions() {
     ///     // The event at 8 s came when the watermark was at 12 s.
-    ///     assert!(matches!(outcome, Ok(Admission::Late(late)) if late.event == 3 && *index == 3));
+    ///     assert!(matches!(outcome, Ok(Admission::Late(late)) if late.event == 3 && index == 3));
     /// }
     /// assert_eq!(batch.accepted(), 4);
     ///
@@ -235,7 +243,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             return Err(UnequalColumns { times, keys, values, partitions: each });
         }
         let before = self.counters.accepted;
-        self.exceptions.clear();
+        self.outcomes.clear();
         let mut buffer = [0; BLOCK];
         let mut first = 0;
         while first < times.len() {
@@ -249,7 +257,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             }
             first = events.end;
         }
-        Ok(Batch { accepted: self.counters.accepted - before, exceptions: &self.exceptions })
+        Ok(Batch { accepted: self.counters.accepted - before, outcomes: &self.outcomes })
     }
 
     fn push_columns<Q: ToKey<K>>(&mut self, columns: &Columns<'_, Q, V>, partitions: impl Source) {
@@ -310,7 +318,9 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         next: &mut usize,
         end: usize,
     ) {
-        let mut stop = self.run_calm(find, columns, partitions, next, end).unwrap_or(Stop::End);
+        let calm = self.run_calm(find, columns, partitions, next, end);
+        let run = calm.or_else(|| self.run_parted(find, columns, partitions, next, end));
+        let mut stop = run.unwrap_or(Stop::End);
         loop {
             match stop {
                 Stop::End => {}
@@ -352,10 +362,10 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let is_added = F::add_block(algebra, &mut pair, sides, &events);
         let (taken, stop) = match (sides, &mut *pair.tables) {
             _ if is_added => (events.times.len(), Stop::End),
-            (Sides::Both, _) => add_all(find, algebra, &mut pair, &events, in_micros),
+            (Sides::Both, _) => add_all(find, algebra, &mut pair, &events, events.all(), in_micros),
             (Sides::Before, [table, _]) | (Sides::After, [_, table]) => match const { size_of::<Q>() == 0 } {
                 true => add_all_to_one(algebra, table, &events),
-                false => add_all(find, algebra, table, &events, in_micros),
+                false => add_all(find, algebra, table, &events, events.all(), in_micros),
             },
         };
         if let Some(latest) = columns.latest(*next, taken) {
@@ -364,6 +374,95 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         self.counters.accepted += taken as u64;
         *next += taken;
         Some(stop)
+    }
+
+    /// The same for events some of which are late for all windows: those are told from the others first.
+    #[inline(never)]
+    fn run_parted<Q: ToKey<K>, F: Find<K, V, A, Q>>(
+        &mut self,
+        find: F,
+        columns: &Columns<'_, Q, V>,
+        partitions: impl Source,
+        next: &mut usize,
+        end: usize,
+    ) -> Option<Stop> {
+        let events = columns.part(*next, end);
+        let open = events.first_from(self.late_before)?;
+        if self.progress.is_unsettled() || events.times.iter().all(|&time| time >= open) {
+            return None;
+        }
+        // (Whom the others wait for is known then, and it stays so or nothing follows from it.)
+        self.progress.refresh();
+        let watch = partitions.watch_all(&mut self.progress)?;
+        let (limit, latest) = (watch.limit(), watch.latest());
+        drop(watch);
+        let mut pair = self.store.open_pair()?;
+        let earliest = events.first_from(self.settings.admits.0)?;
+        let last = events.last_before(pair.until.min(limit))?;
+        let parts = Parts::of(events.times, (earliest, open, events.first_from(pair.from)?, last))?;
+        let in_micros = |time: i64| Some(time.wrapping_mul(events.unit));
+        let open = events.listed(parts.open());
+        let (taken, stop) = add_all(find, &self.algebra, &mut pair, &events, open, in_micros);
+        self.counters.accepted += parts.open().partition_point(|&place| usize::from(place) < taken) as u64;
+        let late = parts.late().partition_point(|&place| usize::from(place) < taken);
+        self.give_back_late(&events, partitions, latest, &parts.late()[..late]);
+        if let (Some(latest), Some(mut watch)) =
+            (columns.latest(*next, taken), partitions.watch_all(&mut self.progress))
+        {
+            watch.note(0, latest);
+        }
+        *next += taken;
+        Some(stop)
+    }
+
+    /// Gives events of one partition back that are late for all windows. The latest event of it before these was at `latest`.
+    fn give_back_late<Q: ToKey<K>>(
+        &mut self,
+        events: &Columns<'_, Q, V>,
+        partitions: impl Source,
+        mut latest: i64,
+        places: &[u8],
+    ) {
+        let (mut looked_at, mut seen) = (None, 0);
+        for place in places.iter().map(|&place| usize::from(place)) {
+            latest = (seen..place).fold(latest, |latest, place| latest.max(events.time(place)));
+            seen = place;
+            if looked_at.replace(latest) != Some(latest) {
+                // What it is judged by is that of the events before it.
+                partitions
+                    .watch_all(&mut self.progress)
+                    .into_iter()
+                    .for_each(|mut watch| watch.note(0, latest));
+                self.progress.refresh();
+                let own = self.progress.own(partitions.of(place)).unwrap_or(i64::MIN);
+                self.outcomes.judge_by(self.progress.present(), own);
+            }
+            if !self.push_late(events.first + place, events.time(place)) {
+                self.take_other(events, partitions, &mut { place });
+            }
+        }
+    }
+
+    /// Gives an event back that is late for all windows, if it is.
+    #[inline(always)]
+    fn push_late(&mut self, index: usize, time: i64) -> bool {
+        let is_late = self.outcomes.push_late(index, time) || {
+            self.note_missed(time) && self.outcomes.push_late(index, time)
+        };
+        self.counters.late += u64::from(is_late);
+        if let Some(judged) = self.outcomes.judged_by(time) {
+            // (Asked only where it is told.)
+            judged.held_by = judged.held_by.or_else(|| self.progress.held_by());
+        }
+        is_late
+    }
+
+    #[inline(never)]
+    fn note_missed(&mut self, time: i64) -> bool {
+        let missed = self.judge_late(time, self.progress.present());
+        let slice = self.slice_bounds(time).unwrap_or((time, time + 1));
+        missed.into_iter().for_each(|missed| self.outcomes.note_missed(slice, missed));
+        missed.is_some()
     }
 
     /// Takes events up to `end` for as long as hardly anything follows from them.
@@ -382,8 +481,9 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             let events = columns.part(first, end);
             let mut watch = partitions.watch(&mut self.progress, first);
             let taken;
-            (taken, stop) =
-                add_each(find, &self.algebra, slice, &mut watch, &events, |time| events.in_micros(time));
+            (taken, stop) = add_each(find, &self.algebra, slice, &mut watch, &events, events.all(), |time| {
+                events.in_micros(time)
+            });
             *next += taken;
         }
         if matches!(stop, Stop::Other) && *next >= first + SHORT {
@@ -396,7 +496,9 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             let tables = self.store.open_tables();
             let taken;
             (taken, stop) =
-                add_each(find, &self.algebra, tables, &mut watch, &events, |time| events.in_micros(time));
+                add_each(find, &self.algebra, tables, &mut watch, &events, events.all(), |time| {
+                    events.in_micros(time)
+                });
             *next += taken;
         }
         self.counters.accepted += (*next - first) as u64;
@@ -422,54 +524,56 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             Ok(admission) => Ok(admission.map(|()| index)),
             Err(reason) => Err(Rejected::new(index, reason)),
         };
-        self.exceptions.push((index, outcome));
+        self.outcomes.push(index, outcome);
     }
 }
 
 /// [`add_each`] for events that have been watched, as a function of its own, so that these few lines have all
 /// registers: worth a call for many events.
 #[inline(never)]
-fn add_all<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>>(
+fn add_all<'a, K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>>(
     find: impl Find<K, V, A, Q>,
     algebra: &Algebra<K, V, A>,
     tables: impl Tables<K, A::Acc>,
-    events: &Columns<'_, Q, V>,
+    events: &Columns<'a, Q, V>,
+    each: impl Iterator<Item = (usize, i64, &'a Q, &'a V)>,
     in_micros: impl Fn(i64) -> Option<i64>,
 ) -> (usize, Stop) {
-    add_each(find, algebra, tables, &mut Watched, events, in_micros)
+    add_each(find, algebra, tables, &mut Watched, events, each, in_micros)
 }
 
 /// Takes events into tables for as long as hardly anything follows from them; how many, and why no more.
 #[inline(always)]
-fn add_each<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>, F: Find<K, V, A, Q>>(
+fn add_each<'a, K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>, F: Find<K, V, A, Q>>(
     _: F,
     algebra: &Algebra<K, V, A>,
     mut tables: impl Tables<K, A::Acc>,
     watch: &mut impl Watch,
-    events: &Columns<'_, Q, V>,
+    events: &Columns<'a, Q, V>,
+    each: impl Iterator<Item = (usize, i64, &'a Q, &'a V)>,
     in_micros: impl Fn(i64) -> Option<i64>,
 ) -> (usize, Stop) {
-    let mut taken = 0;
-    for ((&time, key), value) in events.times.iter().zip(events.keys).zip(events.values) {
-        let Some(time) = in_micros(time).filter(|&time| watch.passes(taken, time)) else { break };
-        let Some(table) = tables.at(time) else { break };
+    for (event, time, key, value) in each {
+        let Some(time) = in_micros(time).filter(|&time| watch.passes(event, time)) else {
+            return (event, Stop::Other);
+        };
+        let Some(table) = tables.at(time) else { return (event, Stop::Other) };
         let at = Timestamp::from_micros(time);
-        let place = F::place(&algebra.hashing, key, events.indices.get(taken));
+        let place = F::place(&algebra.hashing, key, events.indices.get(event));
         if let Some(partial) = F::get(table, place, key) {
             let before = algebra.aggregate.heap_bytes(partial);
             algebra.aggregate.add(partial, at, value);
             let after = algebra.aggregate.heap_bytes(partial);
             if before != after {
-                watch.note(taken, time);
-                return (taken + 1, Stop::Heap { before, after });
+                watch.note(event, time);
+                return (event + 1, Stop::Heap { before, after });
             }
         } else if !F::add_absent(algebra, table, place, key, (at, value)) {
-            break;
+            return (event, Stop::Other);
         }
-        watch.note(taken, time);
-        taken += 1;
+        watch.note(event, time);
     }
-    (taken, if taken == events.times.len() { Stop::End } else { Stop::Other })
+    (events.times.len(), Stop::End)
 }
 
 /// The same for events that all have one key, because keys take no memory.
@@ -517,6 +621,23 @@ impl<'a, Q, V> Columns<'a, Q, V> {
             values: &values[from..to],
             indices: if indices.is_empty() { indices } else { &indices[from..to] },
         }
+    }
+
+    /// All events: the place, time, key and value of each.
+    #[inline(always)]
+    fn all(&self) -> impl Iterator<Item = (usize, i64, &'a Q, &'a V)> + use<'a, Q, V> {
+        let events = self.times.iter().zip(self.keys).zip(self.values).enumerate();
+        events.map(|(place, ((&time, key), value))| (place, time, key, value))
+    }
+
+    /// Those at some places.
+    #[inline(always)]
+    fn listed(&self, places: &[u8]) -> impl Iterator<Item = (usize, i64, &'a Q, &'a V)> {
+        let Self { times, keys, values, .. } = *self;
+        places.iter().map(move |&place| {
+            let place = usize::from(place);
+            (place, times[place], &keys[place], &values[place])
+        })
     }
 
     /// A time in microseconds, if it fits.
@@ -578,6 +699,41 @@ impl Sides {
             (_, true, false) => Some(Self::Before),
             (_, false, _) => Some(Self::After),
         }
+    }
+}
+
+/// The places of a block's events that are late for all windows, and those of the others.
+struct Parts {
+    late: [u8; BLOCK],
+    open: [u8; BLOCK],
+    lates: usize,
+    opens: usize,
+}
+
+impl Parts {
+    /// Of times that each are late, from the earliest that may be to where slices are that some window still takes; or in
+    /// the range of two slices that are open.
+    fn of(times: &[i64], (earliest, late_before, from, last): (i64, i64, i64, i64)) -> Option<Self> {
+        let mut parts = Self { late: [0; BLOCK], open: [0; BLOCK], lates: 0, opens: 0 };
+        let mut is_other = false;
+        for (place, &time) in times.iter().enumerate() {
+            // (No branch: half of them may be late.)
+            let is_late = time < late_before;
+            is_other |= (time < earliest) | (time > last) | (!is_late & (time < from));
+            parts.late[parts.lates % BLOCK] = place as u8;
+            parts.open[parts.opens % BLOCK] = place as u8;
+            parts.lates += usize::from(is_late);
+            parts.opens += usize::from(!is_late);
+        }
+        (!is_other).then_some(parts)
+    }
+
+    fn late(&self) -> &[u8] {
+        &self.late[..self.lates]
+    }
+
+    fn open(&self) -> &[u8] {
+        &self.open[..self.opens]
     }
 }
 

@@ -243,6 +243,11 @@ impl WatchOne<'_> {
     pub(crate) fn limit(&self) -> i64 {
         self.limit
     }
+
+    /// The time of the latest event so far.
+    pub(crate) fn latest(&self) -> i64 {
+        self.latest
+    }
 }
 
 impl Watch for WatchOne<'_> {

@@ -462,7 +462,7 @@ where
         let batch = batch.expect("the columns are of one length");
         let mut answers: Vec<_> = events.iter().map(|_| Ok(Admission::Accepted)).collect();
         for (index, outcome) in batch.exceptions() {
-            answers[*index] = outcome.clone();
+            answers[index] = outcome;
         }
         let accepted = answers.iter().filter(|answer| matches!(answer, Ok(Admission::Accepted))).count();
         assert_eq!(batch.accepted(), accepted as u64);
