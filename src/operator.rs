@@ -88,6 +88,8 @@ pub struct Windowing<K, V, A: Aggregate<V>> {
     peak_bytes: usize,
     /// What became of events of the last batch that were not just accepted.
     pub(crate) outcomes: Outcomes,
+    /// There were late events in the last block of a batch.
+    pub(crate) late_lately: bool,
     /// A buffer for the keys of a block that have an index.
     pub(crate) numbered: Vec<K>,
 }
@@ -123,6 +125,7 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
             closed_at: None,
             peak_bytes: 0,
             outcomes: Outcomes::default(),
+            late_lately: false,
             numbered: Vec::new(),
         }
     }

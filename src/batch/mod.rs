@@ -257,6 +257,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             }
             first = events.end;
         }
+        self.counters.late += self.outcomes.late();
         Ok(Batch { accepted: self.counters.accepted - before, outcomes: &self.outcomes })
     }
 
@@ -318,8 +319,15 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         next: &mut usize,
         end: usize,
     ) {
-        let calm = self.run_calm(find, columns, partitions, next, end);
-        let run = calm.or_else(|| self.run_parted(find, columns, partitions, next, end));
+        let run = match self.late_lately {
+            // One block is like the one before.
+            true => self
+                .run_parted(find, columns, partitions, next, end)
+                .or_else(|| self.run_calm(find, columns, partitions, next, end)),
+            false => self
+                .run_calm(find, columns, partitions, next, end)
+                .or_else(|| self.run_parted(find, columns, partitions, next, end)),
+        };
         let mut stop = run.unwrap_or(Stop::End);
         loop {
             match stop {
@@ -388,7 +396,8 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     ) -> Option<Stop> {
         let events = columns.part(*next, end);
         let open = events.first_from(self.late_before)?;
-        if self.progress.is_unsettled() || events.times.iter().all(|&time| time >= open) {
+        self.late_lately = events.times.iter().any(|&time| time < open);
+        if !self.late_lately || self.progress.is_unsettled() {
             return None;
         }
         // (Whom the others wait for is known then, and it stays so or nothing follows from it.)
@@ -404,8 +413,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let open = events.listed(parts.open());
         let (taken, stop) = add_all(find, &self.algebra, &mut pair, &events, open, in_micros);
         self.counters.accepted += parts.open().partition_point(|&place| usize::from(place) < taken) as u64;
-        let late = parts.late().partition_point(|&place| usize::from(place) < taken);
-        self.give_back_late(&events, partitions, latest, &parts.late()[..late]);
+        self.give_back_late(&events, partitions, latest, &parts, taken);
         if let (Some(latest), Some(mut watch)) =
             (columns.latest(*next, taken), partitions.watch_all(&mut self.progress))
         {
@@ -415,54 +423,65 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         Some(stop)
     }
 
-    /// Gives events of one partition back that are late for all windows. The latest event of it before these was at `latest`.
+    /// Gives those of the first `count` events of a partition back that are late for all windows. The latest event of
+    /// it before was at `latest`.
     fn give_back_late<Q: ToKey<K>>(
         &mut self,
         events: &Columns<'_, Q, V>,
         partitions: impl Source,
-        mut latest: i64,
-        places: &[u8],
+        latest: i64,
+        parts: &Parts,
+        count: usize,
     ) {
-        let (mut looked_at, mut seen) = (None, 0);
-        for place in places.iter().map(|&place| usize::from(place)) {
-            latest = (seen..place).fold(latest, |latest, place| latest.max(events.time(place)));
-            seen = place;
-            if looked_at.replace(latest) != Some(latest) {
+        let (mut looked_at, mut own) = (None, i64::MIN);
+        for place in parts.late().iter().map(|&place| usize::from(place)).take_while(|&place| place < count) {
+            let before = parts.before[place % BLOCK];
+            if looked_at != Some(before) {
                 // What it is judged by is that of the events before it.
-                partitions
-                    .watch_all(&mut self.progress)
-                    .into_iter()
-                    .for_each(|mut watch| watch.note(0, latest));
-                self.progress.refresh();
-                let own = self.progress.own(partitions.of(place)).unwrap_or(i64::MIN);
-                self.outcomes.judge_by(self.progress.present(), own);
+                looked_at = Some(before);
+                let latest = latest.max(before.saturating_mul(events.unit));
+                own = self.judge_by(partitions, partitions.of(place), latest);
             }
-            if !self.push_late(events.first + place, events.time(place)) {
-                self.take_other(events, partitions, &mut { place });
+            let time = events.times[place].wrapping_mul(events.unit);
+            if own <= time {
+                self.outcomes.tell_holder(|| self.progress.held_by());
+            }
+            if !self.outcomes.push_late(events.first + place, time) {
+                self.give_back_first(events, partitions, place);
             }
         }
     }
 
-    /// Gives an event back that is late for all windows, if it is.
-    #[inline(always)]
-    fn push_late(&mut self, index: usize, time: i64) -> bool {
-        let is_late = self.outcomes.push_late(index, time) || {
-            self.note_missed(time) && self.outcomes.push_late(index, time)
-        };
-        self.counters.late += u64::from(is_late);
-        if let Some(judged) = self.outcomes.judged_by(time) {
-            // (Asked only where it is told.)
-            judged.held_by = judged.held_by.or_else(|| self.progress.held_by());
-        }
-        is_late
-    }
-
+    /// Late events to come are judged by where the watermark is if the latest event of their partition was at `latest`; where that
+    /// partition's own is.
     #[inline(never)]
-    fn note_missed(&mut self, time: i64) -> bool {
-        let missed = self.judge_late(time, self.progress.present());
-        let slice = self.slice_bounds(time).unwrap_or((time, time + 1));
-        missed.into_iter().for_each(|missed| self.outcomes.note_missed(slice, missed));
-        missed.is_some()
+    fn judge_by(&mut self, partitions: impl Source, partition: Partition, latest: i64) -> i64 {
+        if let Some(mut watch) = partitions.watch_all(&mut self.progress) {
+            watch.note(0, latest);
+        }
+        self.progress.refresh();
+        let own = self.progress.own(partition).unwrap_or(i64::MIN);
+        self.outcomes.judge_by(self.progress.present(), own);
+        own
+    }
+
+    /// Gives the first late event of a slice back.
+    #[inline(never)]
+    fn give_back_first<Q: ToKey<K>>(
+        &mut self,
+        events: &Columns<'_, Q, V>,
+        partitions: impl Source,
+        place: usize,
+    ) {
+        let time = events.time(place);
+        match self.judge_late(time, self.progress.present()) {
+            Some(missed) => {
+                let slice = self.slice_bounds(time).unwrap_or((time, time + 1));
+                self.outcomes.note_missed(slice, missed);
+                self.outcomes.push_late(events.first + place, time);
+            }
+            None => self.take_other(events, partitions, &mut { place }),
+        }
     }
 
     /// Takes events up to `end` for as long as hardly anything follows from them.
@@ -708,18 +727,23 @@ struct Parts {
     open: [u8; BLOCK],
     lates: usize,
     opens: usize,
+    /// The latest of the times before each, or the beginning of time.
+    before: [i64; BLOCK],
 }
 
 impl Parts {
     /// Of times that each are late, from the earliest that may be to where slices are that some window still takes; or in
     /// the range of two slices that are open.
     fn of(times: &[i64], (earliest, late_before, from, last): (i64, i64, i64, i64)) -> Option<Self> {
-        let mut parts = Self { late: [0; BLOCK], open: [0; BLOCK], lates: 0, opens: 0 };
-        let mut is_other = false;
+        let (late, open, before) = ([0; BLOCK], [0; BLOCK], [i64::MIN; BLOCK]);
+        let mut parts = Self { late, open, lates: 0, opens: 0, before };
+        let (mut is_other, mut latest) = (false, i64::MIN);
         for (place, &time) in times.iter().enumerate() {
             // (No branch: half of them may be late.)
             let is_late = time < late_before;
             is_other |= (time < earliest) | (time > last) | (!is_late & (time < from));
+            parts.before[place % BLOCK] = latest;
+            latest = latest.max(time);
             parts.late[parts.lates % BLOCK] = place as u8;
             parts.open[parts.opens % BLOCK] = place as u8;
             parts.lates += usize::from(is_late);

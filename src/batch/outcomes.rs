@@ -94,10 +94,19 @@ impl Outcomes {
         self.judged.push(Judged { watermark, own, held_by: None });
     }
 
-    /// What an event is judged by of which it is told who holds the watermark.
-    #[inline(always)]
-    pub(crate) fn judged_by(&mut self, time: i64) -> Option<&mut Judged> {
-        self.judged.last_mut().filter(|judged| judged.own <= time)
+    /// An event to come is told who holds the watermark, which is asked for only then.
+    #[inline(never)]
+    pub(crate) fn tell_holder(&mut self, held_by: impl FnOnce() -> Option<Partition>) {
+        if let Some(judged) = self.judged.last_mut()
+            && judged.held_by.is_none()
+        {
+            judged.held_by = held_by();
+        }
+    }
+
+    /// How many late events there are in short.
+    pub(crate) fn late(&self) -> u64 {
+        (self.notes.len() - self.others.len()) as u64
     }
 
     /// Adds an event that is late, if it is known what it has missed.
