@@ -72,6 +72,33 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    /// Windows that are longer than a block of events, and many events that are late for them. Batches are of one partition, in turn.
+    fn crowds()(
+        seed in any::<u64>(),
+        count in 500..3000usize,
+        lateness in 1..70u64,
+        behind in prop_oneof![Just(400u64), Just(6_000), Just(40_000)],
+        batches in prop::collection::vec(1..1200usize, 1..6),
+        partitions in 1..3usize,
+    ) -> Stream {
+        let mut state = seed;
+        let mut below = |n: u64| splitmix(&mut state) % n;
+        let (mut partition, mut left) = (0, 0);
+        let mut sizes = batches.iter().cycle();
+        let events = (0..count as i64).map(|i| {
+            if left == 0 {
+                left = *sizes.next().unwrap();
+                partition = below(partitions as u64) as usize;
+            }
+            left -= 1;
+            let late = if below(100) < lateness { below(behind) as i64 } else { 0 };
+            (partition, i * 3 - below(60) as i64 - late, below(50) as u16)
+        });
+        Stream { events: events.collect(), batches, partitions }
+    }
+}
+
 fn configs() -> impl Strategy<Value = Config> {
     let windows = prop_oneof![
         Just(vec![Windows::tumbling(micros(100))]),
@@ -266,6 +293,16 @@ fn cases(by_default: u32) -> ProptestConfig {
 
 proptest! {
     #![proptest_config(cases(300))]
+
+    #[test]
+    fn late_events_of_a_batch_are_judged_by_those_before_them(
+        size in 400..3_000i64,
+        slide in prop_oneof![Just(1i64), Just(3)],
+        stream in crowds(),
+    ) {
+        let windows = Windows::sliding(micros(size / slide * slide), micros(size / slide));
+        compare(&Config::windows([windows]).seed(3).max_disorder(micros(60)), &stream, told())?;
+    }
 
     #[test]
     fn a_batch_means_what_its_events_mean_one_by_one(config in configs(), stream in streams()) {
