@@ -8,11 +8,13 @@ mod streams;
 use criterion::{
     BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
 };
+use floodmark::Timestamp;
+use hashbrown::HashMap;
 use std::hint::black_box;
 use streams::{
-    SECOND, Shape, Stream, by_batches, by_hand, by_index, by_kernel, dense_floor, floor, many_by_hand,
-    many_by_kernel, sessions_by_hand, sessions_by_kernel, strings_by_batches, strings_by_hand,
-    unkeyed_by_batches, wheel::by_wheels,
+    SECOND, Shape, Stream, by_batches, by_hand, by_index, by_kernel, count_and_sum, dense_floor, floor,
+    kernel, key_of, many_by_hand, many_by_kernel, sessions_by_hand, sessions_by_kernel, strings_by_batches,
+    strings_by_hand, unkeyed_by_batches, wheel::by_wheels,
 };
 
 const TUMBLING: (i64, i64) = (10 * SECOND, 10 * SECOND);
@@ -140,6 +142,29 @@ fn sessions(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What a million keys take in one slice, beside what their keys and accumulators take alone and in a map by hand.
+fn memory(_: &mut Criterion) {
+    let keys = 1_000_000;
+    let (mut by_hash, partitions) = kernel::<u64, _>(&Stream::default(), TUMBLING, count_and_sum());
+    let (by_index, _) = kernel::<u32, _>(&Stream::default(), TUMBLING, count_and_sum());
+    let mut by_index = by_index.indexed();
+    let mut by_hand: HashMap<u64, (u64, i64)> = HashMap::new();
+    for index in 0..keys {
+        let key = key_of(index);
+        let _ = by_hash.push(partitions[0], Timestamp::from_micros(0), key, 1);
+        let _ = by_index.push(partitions[0], Timestamp::from_micros(0), index, 1);
+        by_hand.insert(key, (1, 1));
+    }
+    let each = |bytes: usize| bytes as f64 / f64::from(keys);
+    println!(
+        "memory, bytes a key: {} of a key and its accumulator; {:.1} in the kernel, {:.1} by index, {:.1} in a map by hand",
+        size_of::<(u64, (u64, i64))>(),
+        each(by_hash.state_bytes()),
+        each(by_index.state_bytes()),
+        each(by_hand.allocation_size()),
+    );
+}
+
 /// How the number of windows over one stream tells.
 fn windows(criterion: &mut Criterion) {
     let stream = Stream::generate(Shape::new(4_000_000, 1_000, 100_000));
@@ -155,5 +180,5 @@ fn windows(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, insert, unkeyed, strings, sessions, windows);
+criterion_group!(benches, insert, unkeyed, strings, sessions, windows, memory);
 criterion_main!(benches);

@@ -243,7 +243,7 @@ where
 /// What comes out of a kernel that finds keys by their index, or by their hash.
 fn seen_by_index(config: &Config, stream: &Stream, by_index: bool) -> Seen<(u64, i64, u64, u64)> {
     // Some keys have no index below 2^24, some are at its edge.
-    let key = |key: u16| if key % 7 == 3 { u32::from(key) + (1 << 24) - 300 } else { u32::from(key) };
+    let key = |key: u16| if key % 7 == 3 { u32::from(key) + (1 << 24) - 300 } else { u32::from(key) * 13 };
     let config = config.clone().state_budget(usize::MAX);
     let build = |by_index| {
         let built: Windowing<u32, Value, Told> = config.clone().build(told()).unwrap().ordered();

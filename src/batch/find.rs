@@ -118,6 +118,10 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>> Find<K, V, A, Q> for
     }
 }
 
+/// Spots from which on partials are far away: then waiting for them, which branches that are taken wrongly keep from
+/// overlapping, costs more than parting a block.
+const FAR: usize = 1 << 15;
+
 /// Adds all events of a block to the entries of one slice, if there is room for them; whether it did.
 #[inline(never)]
 fn add_to_one<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>>(
@@ -134,6 +138,9 @@ fn add_to_one<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>>(
             }
         }
         return true;
+    }
+    if dense.spots() < FAR {
+        return false;
     }
     let all: [u8; BLOCK] = core::array::from_fn(|place| place as u8);
     let places = &all[..events.indices.len()];
@@ -153,6 +160,9 @@ fn add_to_both<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>>(
     events: &Columns<'_, Q, V>,
 ) -> bool {
     let (Some(before), Some(after)) = (before.dense_mut(), after.dense_mut()) else { return false };
+    if before.spots().max(after.spots()) < FAR {
+        return false;
+    }
     let mut parts = [[0; BLOCK]; 2];
     let mut counts = [0; 2];
     for (place, &time) in events.times.iter().enumerate() {
