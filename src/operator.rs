@@ -154,14 +154,14 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
     }
 
     /// Combines sliding windows by subtracting what leaves, which takes less memory than keeping
-    /// partials of what stays. Only for aggregates that have an inverse. For a kernel that has just been
-    /// built: later it has no effect. Tumbling windows have nothing to combine.
+    /// partials of what stays. Only for aggregates that have an inverse. Once an event has been offered it has no
+    /// effect any more. Tumbling windows have nothing to combine.
     #[must_use]
     pub fn subtract_on_evict(mut self) -> Self
     where
         A: Invertible<V>,
     {
-        if self.algebra.inverse.is_none() && self.is_fresh() {
+        if self.algebra.inverse.is_none() && self.is_unused() {
             self.algebra.inverse = Some(A::uncombine);
             for sliced in &mut self.firing.sliced {
                 sliced.combine = Combine::new(Strategy::SubtractOnEvict);
@@ -171,7 +171,7 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
     }
 
     /// Finds what is known of a key by the index that the key is or tells, without hashing it: for keys that are small
-    /// numbers already ([`IndexedKey`]). For a kernel that has just been built: later it has no effect.
+    /// numbers already ([`IndexedKey`]). Once an event has been offered it has no effect any more.
     ///
     /// A slice then takes memory for each 256 indices next to each other that some key of it is among. What
     /// keys have of their own (sessions, windows with triggers) stays in hash tables, whose hash then is a product of the
@@ -181,7 +181,7 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
     where
         K: IndexedKey,
     {
-        if self.is_fresh() && const { Dense::<K, A::Acc>::suits() } {
+        if self.is_unused() && const { Dense::<K, A::Acc>::suits() } {
             self.algebra.hashing.number();
         }
         self
@@ -190,6 +190,12 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
     /// Whether events choose the gaps of their sessions.
     pub(crate) fn has_own_gaps(&self) -> bool {
         self.gap_by.is_some()
+    }
+
+    /// Whether no event has been offered yet, so that there is no state.
+    fn is_unused(&self) -> bool {
+        let is_empty = self.store.live() == 0 && self.live_windows() == 0 && self.queue.is_empty();
+        is_empty && self.counters == Counters::default()
     }
 
     /// Whether nothing has happened yet.

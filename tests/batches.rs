@@ -379,6 +379,27 @@ fn t2_times_that_do_not_fit_are_rejected_and_others_converted() {
     assert_eq!(starts, [-10, 1_000_000, 1_001_000, 1_002_000, 1_003_000]);
 }
 
+#[test]
+fn keys_have_an_index_if_that_is_said_before_the_first_event() {
+    let state = |before: bool, after: bool| {
+        let built: Windowing<u32, i64, Count> = Config::tumbling(micros(10)).build(Count).unwrap();
+        let mut kernel = if before { built.indexed() } else { built };
+        let partition = kernel.add_partition();
+        // (Also where the host has begun to declare things.)
+        let mut kernel = if after { kernel.indexed() } else { kernel };
+        assert!(kernel.push(partition, Timestamp::from_micros(5), 7, 0).is_ok());
+        let bytes = kernel.state_bytes();
+        let mut kernel = kernel.indexed();
+        assert!(kernel.push(partition, Timestamp::from_micros(6), 7, 0).is_ok());
+        kernel.finish();
+        assert_eq!(kernel.poll().map(|pane| pane.value), Some(2));
+        bytes
+    };
+    let (by_hash, by_index) = (state(false, false), state(true, false));
+    assert!(by_index > by_hash + 1000, "room for many keys at once: {by_index} bytes, and {by_hash} by hash");
+    assert_eq!(state(false, true), by_index);
+}
+
 /// A key that counts how often it is cloned.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Counted(u8);
