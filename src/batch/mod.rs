@@ -394,13 +394,23 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         next: &mut usize,
         end: usize,
     ) -> Option<Stop> {
-        let events = columns.part(*next, end);
-        let open = events.first_from(self.late_before)?;
-        self.late_lately = events.times.iter().any(|&time| time < open);
-        if !self.late_lately || self.progress.is_unsettled() {
-            return None;
+        let open = columns.first_from(self.late_before)?;
+        let first = columns.times[*next..end].iter().position(|&time| time < open);
+        self.late_lately = first.is_some();
+        let first = *next + first?;
+        if *next < first {
+            let stop = self.run_calm(find, columns, partitions, next, first)?;
+            if *next < first || !matches!(stop, Stop::End) {
+                return Some(stop);
+            }
         }
-        // (Whom the others wait for is known then, and it stays so or nothing follows from it.)
+        let passes = self.progress.passes(partitions.of(first), columns.time(first));
+        if self.progress.is_unsettled() || !passes || columns.time(first) < self.settings.admits.0 {
+            return Some(Stop::End);
+        }
+        // The first late event does that, not one before it: who holds the watermark is known then, and if it is another one
+        // later nothing follows from it in this block.
+        let events = columns.part(first, end);
         self.progress.refresh();
         let watch = partitions.watch_all(&mut self.progress)?;
         let (limit, latest) = (watch.limit(), watch.latest());
