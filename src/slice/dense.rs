@@ -96,7 +96,7 @@ impl<K, T> Dense<K, T> {
         if !self.has(index) {
             return None;
         }
-        self.partials.get_mut(index / PAGE)?.get_mut(index % PAGE)
+        self.place_mut(index)
     }
 
     #[inline]
