@@ -329,6 +329,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
                 .or_else(|| self.run_parted(find, columns, partitions, next, end)),
         };
         let mut stop = run.unwrap_or(Stop::End);
+        let mut is_calm = true;
         loop {
             match stop {
                 Stop::End => {}
@@ -342,12 +343,15 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             if *next == end {
                 return;
             }
-            stop = self.run(find, columns, partitions, next, end);
+            // What comes after one that something followed from may be calm again.
+            let calm = if is_calm { self.run_calm(find, columns, partitions, next, end) } else { None };
+            is_calm = calm.is_some();
+            stop = calm.unwrap_or_else(|| self.run(find, columns, partitions, next, end));
         }
     }
 
-    /// Takes events up to `end` if all of them go into the two slices that most events go into, and hardly anything
-    /// follows from any: then little has to be looked at for each.
+    /// Takes events up to `end`, or to the first that something follows from if that is not near, if all of them go into the
+    /// two slices that most events go into: then little has to be looked at for each.
     #[inline(never)]
     fn run_calm<Q: ToKey<K>, F: Find<K, V, A, Q>>(
         &mut self,
@@ -357,14 +361,24 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         next: &mut usize,
         end: usize,
     ) -> Option<Stop> {
-        let events = columns.part(*next, end);
+        let mut events = columns.part(*next, end);
         let mut watch = partitions.watch_all(&mut self.progress)?;
         let mut pair = self.store.open_pair()?;
         let from = events.first_from(pair.from)?;
         let last = events.last_before(pair.until.min(watch.limit()))?;
         // (So that no difference of two times in there overflows.)
         last.checked_sub(from)?;
-        let sides = Sides::of(events.times, from..=last, events.first_from(pair.edge)?)?;
+        let edge = events.first_from(pair.edge)?;
+        let mut sides = Sides::of(events.times, from..=last, edge);
+        if sides.is_none() {
+            let calm = events.times.iter().position(|time| !(from..=last).contains(time))?;
+            if calm < SHORT || events.times[calm] < from {
+                return None;
+            }
+            events = events.part(0, calm);
+            sides = Sides::of(events.times, from..=last, edge);
+        }
+        let sides = sides?;
         let in_micros = |time: i64| Some(time.wrapping_mul(events.unit));
         let algebra = &self.algebra;
         let is_added = F::add_block(algebra, &mut pair, sides, &events);
@@ -381,7 +395,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         }
         self.counters.accepted += taken as u64;
         *next += taken;
-        Some(stop)
+        Some(if matches!(stop, Stop::End) && *next < end { Stop::Other } else { stop })
     }
 
     /// The same for events some of which are late for all windows: those are told from the others first.
