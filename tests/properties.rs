@@ -780,6 +780,8 @@ fn add_up(windows: &mut oracle::Windows) {
     };
     if !is_near(length) {
         windows.kind = oracle::Kind::Sliding { size: 10, slide: 5, offset: 0 };
+        // (By a horizon made for windows as long as time these would be filled for ever.)
+        windows.fill = windows.fill.map(|horizon| horizon.min(30));
     } else if is_session && windows.accumulation == oracle::Accumulation::Accumulating {
         windows.accumulation = oracle::Accumulation::Retracting;
     }
