@@ -282,6 +282,7 @@ pub(crate) enum RestoreErrorKind {
     Trailing { bytes: usize },
     Configuration { what: &'static str, snapshot: String, configured: String },
     NotFresh,
+    Chain { place: usize, since: Option<u64>, before: Option<u64> },
 }
 
 impl RestoreError {
@@ -307,6 +308,11 @@ impl RestoreError {
                 | RestoreErrorKind::Unreadable { .. }
                 | RestoreErrorKind::Trailing { .. }
         )
+    }
+
+    /// The snapshots are not one and those of the changes since, in their order.
+    pub fn is_chain(&self) -> bool {
+        matches!(self.kind, RestoreErrorKind::Chain { .. })
     }
 
     /// The format is of a version that this release does not read.
@@ -349,6 +355,22 @@ impl fmt::Display for RestoreError {
                 "the snapshot was taken with {what} {snapshot}, but {configured} is configured: restore it with \
                  the configuration it was taken with"
             ),
+            RestoreErrorKind::Chain { place, since, before } => match (since, before) {
+                (None, None) => f.write_str("there is no snapshot"),
+                (None, Some(_)) => write!(
+                    f,
+                    "snapshot {place} of the chain is a full one: restore it by itself, and those after it with it"
+                ),
+                (Some(since), None) => write!(
+                    f,
+                    "the snapshot holds the changes since snapshot {since:016x}: restore it together with that"
+                ),
+                (Some(since), Some(before)) => write!(
+                    f,
+                    "snapshot {place} of the chain holds the changes since {since:016x}, but the one before it is \
+                     {before:016x}"
+                ),
+            },
             RestoreErrorKind::NotFresh => f.write_str(
                 "a snapshot is restored into a kernel that has just been built, and this one was used",
             ),

@@ -116,7 +116,7 @@ pub use batch::{Batch, Exception, Exceptions, Partitions, Times};
 
 mod drain;
 
-mod snapshot;
+pub mod snapshot;
 
 // Beside it.
 

@@ -10,7 +10,9 @@ use floodmark::{
 };
 use proptest::prelude::*;
 use shared::allocation::measure;
-use shared::frame::{CONFIGURATION, FIRING, Frame, PROGRESS, QUEUE, SLICE, Section};
+use shared::frame::{
+    CONFIGURATION, CUT, END, ENTRIES, FIRING, Frame, PROGRESS, QUEUE, REMAINING, SLICES, Section,
+};
 use shared::restore::{allowed_bytes, restore_and_run_on};
 use shared::worlds::{
     Guarded, Kernel, OncePerDrain, Overlapping, SCRIPT, Sessions, Several, Subtracting, Unkeyed, WORLDS,
@@ -365,7 +367,7 @@ fn move_sections<W: World>() {
                 moved.sections.insert(to, section);
                 restore_and_run_on::<W>(&moved.to_bytes(), SCRIPT);
             }
-            for tag in 0..=6 {
+            for tag in END..=REMAINING {
                 let mut renamed = frame.clone();
                 if std::mem::replace(&mut renamed.sections[from].tag, tag) != tag {
                     let error = refused::<W>(&renamed.to_bytes());
@@ -408,20 +410,41 @@ fn s3_keys_of_no_size_are_not_counted_out() {
             restore_and_run_on::<Unkeyed>(&frame.with_payload(place, changed).to_bytes(), SCRIPT);
         }
     }
-    // By hand: nothing fired, and 2^64 - 1 keys still to drain.
-    let sliced = (0i64, (0i64, 0i64, 0i64), 0u64, 0u64);
-    let cursor = encoded(&(sliced, None::<(u32, i64, i64)>, u64::MAX));
-    let error = refused::<Unkeyed>(&frame.with_payload(place, cursor).to_bytes());
-    assert!(error.is_damaged() && error.to_string().contains("one key is listed many times"), "{error}");
+    // By hand: 2^64 - 1 keys still to drain.
+    let mut frame = frame;
+    let end = frame.sections.len() - 1;
+    let remaining = Section { tag: REMAINING, payload: encoded(&u64::MAX) };
+    frame.sections.insert(end, remaining);
+    let error = refused::<Unkeyed>(&frame.to_bytes());
+    assert!(error.is_damaged() && error.to_string().contains("a value cannot be decoded"), "{error}");
 }
 
-/// The payload of a slice with entries for keys of type `u64` and sums.
-fn slice_of_sums(ordinal: i64, keys: impl ExactSizeIterator<Item = u64>) -> Section {
-    let mut payload = encoded(&(ordinal, keys.len()));
-    for key in keys {
-        payload.extend(encoded(&(key, 1i64)));
-    }
-    Section { tag: SLICE, payload }
+/// A value of at most 127 bytes behind its length.
+fn blob(value: &impl serde::Serialize) -> Vec<u8> {
+    let bytes = encoded(value);
+    [&[u8::try_from(bytes.len()).unwrap()][..], &bytes].concat()
+}
+
+/// Keys behind their number.
+fn keys_of(keys: &[u64]) -> Vec<u8> {
+    keys.iter().fold(encoded(&keys.len()), |payload, key| [payload, blob(key)].concat())
+}
+
+/// The section of a slice's entries, for keys of type `u64` and sums.
+fn entries_of_sums(slice: i64, keys: &[u64]) -> Section {
+    let payload = encoded(&(slice, keys.len()));
+    let payload = keys.iter().fold(payload, |payload, key| [payload, blob(key), blob(&1i64)].concat());
+    Section { tag: ENTRIES, payload }
+}
+
+/// Puts slices of a microsecond into a snapshot that has none.
+fn put_slices(frame: &mut Frame, slices: &[(i64, &[u64])]) {
+    let head = |&(slice, keys): &(i64, &[u64])| (slice, slice, slice.saturating_add(1), keys.len(), false);
+    let heads: Vec<_> = slices.iter().map(head).collect();
+    frame.sections.iter_mut().find(|section| section.tag == SLICES).unwrap().payload = encoded(&heads);
+    let end = frame.sections.len() - 1;
+    let entries = slices.iter().map(|&(slice, keys)| entries_of_sums(slice, keys));
+    frame.sections.splice(end..end, entries);
 }
 
 type Sums = Windowing<u64, i64, Sum<fn(&i64) -> i64, i64>>;
@@ -432,45 +455,79 @@ fn sums(size: i64) -> Sums {
 }
 
 /// A kernel of sums with these slices, and what restoring it takes beyond 64 times its bytes.
-fn restored_sums(size: i64, slices: Vec<Section>) -> (usize, i64) {
+fn restored_sums(size: i64, slices: &[(i64, &[u64])]) -> (usize, i64) {
     let mut frame = Frame::parse(&sums(size).snapshot()).unwrap();
-    let firing = frame.sections.iter().position(|section| section.tag == FIRING).unwrap();
-    frame.sections.splice(firing..firing, slices);
+    put_slices(&mut frame, slices);
     let bytes = frame.to_bytes();
     let (restored, tally) = measure(|| sums(size).restore(&bytes));
-    assert!(restored.is_ok());
+    assert!(restored.is_ok(), "{:?}", restored.err());
     (bytes.len(), tally.peak)
 }
 
 /// What cannot be, in a frame that is sound: each is named.
 #[test]
 fn s3_contradictions_are_named() {
-    let slice = |ordinal, keys: &[u64]| slice_of_sums(ordinal, keys.iter().copied());
-    let mut left_over = slice(1, &[1]);
-    left_over.payload.push(0);
-    let refused = |slices: Vec<Section>, gaps: bool| {
+    let refused = |slices: &[(i64, &[u64])], gaps: bool, change: fn(&mut Frame)| {
         let fresh = || {
             let slide = if gaps { 2 } else { 1 };
             let config = Config::sliding(micros(1), micros(slide));
             config.build::<u64, i64, _>(Sum::of(|value: &i64| *value)).unwrap()
         };
         let mut frame = Frame::parse(&fresh().snapshot()).unwrap();
-        let firing = frame.sections.iter().position(|section| section.tag == FIRING).unwrap();
-        frame.sections.splice(firing..firing, slices);
+        put_slices(&mut frame, slices);
+        change(&mut frame);
         fresh().restore(&frame.to_bytes()).err().map(|error| (error.is_damaged(), error.to_string()))
     };
-    assert_eq!(refused(vec![slice(-5, &[2, 1]), slice(7, &[1])], false), None);
-    for (slices, gaps, why) in [
-        (vec![slice(2, &[1]), slice(1, &[1])], false, "not in the order of time"),
-        (vec![slice(1, &[1]), slice(1, &[2])], false, "not in the order of time"),
-        (vec![slice(1, &[1, 2, 1])], false, "a key stands twice in a slice"),
-        (vec![slice(1, &[])], false, "a slice without entries"),
-        (vec![slice(i64::MAX, &[1])], false, "a slice outside the range of time"),
-        (vec![slice(1, &[1])], true, "a slice between windows"),
-        (vec![left_over], false, "bytes are left over"),
-    ] {
-        let (damaged, text) = refused(slices, gaps).expect(why);
-        assert!(damaged && text.contains("section 'slice' makes no sense") && text.contains(why), "{text}");
+    fn last(frame: &mut Frame) -> &mut Section {
+        let end = frame.sections.len() - 1;
+        &mut frame.sections[end - 1]
+    }
+    fn cut(frame: &mut Frame) -> &mut Section {
+        frame.sections.iter_mut().find(|section| section.tag == CUT).unwrap()
+    }
+    assert_eq!(refused(&[(-5, &[2, 1]), (7, &[1])], false, |_| ()), None);
+    // The entries of one slice may stand in many sections, in any order.
+    assert_eq!(
+        refused(&[(-5, &[2, 1]), (7, &[1, 2])], false, |frame| {
+            last(frame).payload = entries_of_sums(7, &[2]).payload;
+            let end = frame.sections.len() - 1;
+            frame.sections.insert(end - 2, entries_of_sums(7, &[1]));
+        }),
+        None
+    );
+    type Case<'a> = (&'a [(i64, &'a [u64])], bool, fn(&mut Frame), &'a str, &'a str);
+    let cases: [Case<'_>; 11] = [
+        (&[(2, &[1]), (1, &[1])], false, |_| (), "slices", "not in the order of time"),
+        (&[(1, &[1]), (1, &[2])], false, |_| (), "slices", "not in the order of time"),
+        (&[(1, &[1, 2, 1])], false, |_| (), "entries", "a key stands twice in a slice"),
+        (&[(1, &[])], false, |_| (), "entries", "a slice has not as many entries as it says"),
+        (
+            &[(1, &[1, 2])],
+            false,
+            |frame| *last(frame) = entries_of_sums(1, &[1]),
+            "entries",
+            "not as many entries",
+        ),
+        (&[(1, &[1])], false, |frame| *last(frame) = entries_of_sums(2, &[1]), "entries", "is not there"),
+        (&[(i64::MAX, &[1])], false, |_| (), "slices", "a slice outside the range of time"),
+        (&[(1, &[1])], true, |_| (), "slices", "a slice between windows"),
+        (&[(1, &[1])], false, |frame| last(frame).payload.push(0), "entries", "bytes are left over"),
+        (&[(1, &[1])], false, |frame| cut(frame).payload.push(0), "cut", "bytes are left over"),
+        (
+            &[(1, &[1])],
+            false,
+            |frame| {
+                let slices = frame.sections.iter_mut().find(|section| section.tag == SLICES).unwrap();
+                slices.payload = encoded(&[(1i64, 2i64, 2i64, 1usize, false)].to_vec());
+            },
+            "slices",
+            "a slice is not where its number says",
+        ),
+    ];
+    for (slices, gaps, change, section, why) in cases {
+        let (damaged, text) = refused(slices, gaps, change).expect(why);
+        let section = format!("section '{section}' makes no sense");
+        assert!(damaged && text.contains(&section) && text.contains(why), "{text}");
     }
 }
 
@@ -492,13 +549,17 @@ fn s3_contradictions_in_a_drain_are_named() {
         // No late panes so far, and none of a late event under way.
         let mut payload = encoded(&(fired, positions, 0u64, marks.len()));
         for start in marks {
-            payload.extend(encoded(&(start + 3, start, vec![7u64])));
+            payload.extend(encoded(&(start + 3, start)));
+            payload.extend(keys_of(&[7]));
         }
-        payload.extend(encoded(&(draining.map(|(start, end)| (0u32, start, end)), keys, None::<()>)));
+        payload.extend(encoded(&(draining.map(|(start, end)| (0u32, start, end)), false)));
         frame.sections.iter_mut().find(|section| section.tag == FIRING).unwrap().payload = payload;
-        let late: Vec<_> =
-            late.iter().map(|&(at, slice, key, sum)| (at, key, 0u32, u32::MAX, slice, sum)).collect();
-        frame.sections.iter_mut().find(|section| section.tag == QUEUE).unwrap().payload = encoded(&late);
+        let late = late.iter().fold(encoded(&late.len()), |payload, &(at, slice, key, sum)| {
+            [payload, encoded(&at), blob(&key), encoded(&(0u32, u32::MAX, slice)), blob(&sum)].concat()
+        });
+        frame.sections.iter_mut().find(|section| section.tag == QUEUE).unwrap().payload = late;
+        let end = frame.sections.len() - 1;
+        frame.sections.insert(end, Section { tag: REMAINING, payload: keys_of(keys) });
         let restored = sums(3).restore(&frame.to_bytes());
         restored.err().map(|error| (error.is_damaged(), error.to_string()))
     };
@@ -536,20 +597,20 @@ fn s3_contradictions_in_a_drain_are_named() {
 
 #[test]
 fn s3_two_slices_far_apart_do_not_stretch_the_ring() {
-    let (bytes, peak) =
-        restored_sums(1, vec![slice_of_sums(0, [1].into_iter()), slice_of_sums(65_000, [1].into_iter())]);
+    let (bytes, peak) = restored_sums(1, &[(0, &[1]), (65_000, &[1])]);
     assert!(peak <= 64 * bytes as i64 + (64 << 10), "restoring {bytes} bytes took {peak}");
 }
 
 #[test]
 fn s3_running_partials_do_not_multiply_what_was_read() {
-    let slices: Vec<_> = (0..2000).map(|slice| slice_of_sums(slice, [slice as u64].into_iter())).collect();
+    let keys: Vec<[u64; 1]> = (0..2000).map(|key| [key]).collect();
+    let slices: Vec<(i64, &[u64])> = (0..).zip(&keys).map(|(slice, key)| (slice, &key[..])).collect();
     let mut frame = Frame::parse(&sums(2000).snapshot()).unwrap();
     let firing = frame.sections.iter().position(|section| section.tag == FIRING).unwrap();
     // Windows of 2,000 slices, all turned over, and nothing left to drain.
     let rest = (-5000i64, (0i64, 2000i64, 2000i64), 0usize, 0usize);
-    frame.sections[firing].payload = encoded(&(rest, None::<()>, 0usize, None::<()>));
-    frame.sections.splice(firing..firing, slices);
+    frame.sections[firing].payload = encoded(&(rest, None::<()>, false));
+    put_slices(&mut frame, &slices);
     let bytes = frame.to_bytes();
     let (restored, tally) = measure(|| sums(2000).restore(&bytes));
     assert!(restored.is_ok(), "{:?}", restored.err());

@@ -11,8 +11,6 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::hash::Hash;
 
-use serde::{Deserialize, Serialize};
-
 use crate::aggregate::Aggregate;
 use crate::grid::Bounds;
 use crate::slice::{Algebra, Content, Hashing, Scan, Spot, Store};
@@ -43,7 +41,7 @@ enum From {
 }
 
 /// A late event that has been applied, and the panes that it still causes.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub(crate) struct Refire<K> {
     pub(crate) key: K,
     pub(crate) slice: i64,

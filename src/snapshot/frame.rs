@@ -9,74 +9,126 @@ const MAGIC: &[u8; 8] = b"FLOODMRK";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Section {
-    Configuration = 1,
-    Progress = 2,
-    Slice = 3,
-    Firing = 4,
-    Keyed = 5,
-    Queue = 6,
     End = 0,
+    Configuration = 1,
+    Cut = 2,
+    Progress = 3,
+    Slices = 4,
+    Firing = 5,
+    Keyed = 6,
+    Queue = 7,
+    Entries = 8,
+    Cells = 9,
+    Remaining = 10,
 }
 
 impl Section {
+    const ALL: [Self; 11] = [
+        Self::End,
+        Self::Configuration,
+        Self::Cut,
+        Self::Progress,
+        Self::Slices,
+        Self::Firing,
+        Self::Keyed,
+        Self::Queue,
+        Self::Entries,
+        Self::Cells,
+        Self::Remaining,
+    ];
+
     pub(super) fn name(self) -> &'static str {
         match self {
+            Self::End => "end",
             Self::Configuration => "configuration",
+            Self::Cut => "cut",
             Self::Progress => "progress",
-            Self::Slice => "slice",
+            Self::Slices => "slices",
             Self::Firing => "firing",
             Self::Keyed => "keyed",
             Self::Queue => "queue",
-            Self::End => "end",
+            Self::Entries => "entries",
+            Self::Cells => "cells",
+            Self::Remaining => "remaining",
         }
     }
 
     fn of(tag: u8) -> Option<Self> {
-        use Section::{Configuration, End, Firing, Keyed, Progress, Queue, Slice};
-        [Configuration, Progress, Slice, Firing, Keyed, Queue, End]
-            .into_iter()
-            .find(|section| *section as u8 == tag)
+        Self::ALL.into_iter().find(|section| *section as u8 == tag)
     }
 }
 
+/// What tells one snapshot from all others: a digest of the checksums of its sections (FNV-1a, Fowler, Noll and Vo).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Digest(u64);
+
+impl Digest {
+    const fn new() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+
+    fn add(&mut self, checksum: u32) {
+        for byte in checksum.to_le_bytes() {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    pub(super) fn value(self) -> u64 {
+        self.0
+    }
+}
+
+/// Writes a snapshot section by section, behind what is in a buffer.
+#[derive(Debug)]
 pub(super) struct Writer {
-    bytes: Vec<u8>,
+    digest: Digest,
 }
 
 impl Writer {
-    pub(super) fn new() -> Self {
-        let mut bytes = Vec::new();
+    pub(super) fn new(bytes: &mut Vec<u8>) -> Self {
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
-        Self { bytes }
+        Self { digest: Digest::new() }
     }
 
     /// Appends a section whose payload `fill` appends.
-    pub(super) fn section(&mut self, section: Section, fill: impl FnOnce(Vec<u8>) -> Vec<u8>) {
-        let start = self.bytes.len();
-        self.bytes.push(section as u8);
-        self.bytes.extend_from_slice(&[0; 8]);
-        let payload = self.bytes.len();
-        self.bytes = fill(core::mem::take(&mut self.bytes));
-        let length = (self.bytes.len() - payload) as u64;
-        self.bytes[payload - 8..payload].copy_from_slice(&length.to_le_bytes());
-        let checksum = crc32fast::hash(&self.bytes[start..]);
-        self.bytes.extend_from_slice(&checksum.to_le_bytes());
+    pub(super) fn section(
+        &mut self,
+        section: Section,
+        bytes: &mut Vec<u8>,
+        fill: impl FnOnce(Vec<u8>) -> Vec<u8>,
+    ) {
+        let start = bytes.len();
+        bytes.push(section as u8);
+        bytes.extend_from_slice(&[0; 8]);
+        let payload = bytes.len();
+        *bytes = fill(core::mem::take(bytes));
+        let length = (bytes.len() - payload) as u64;
+        bytes[payload - 8..payload].copy_from_slice(&length.to_le_bytes());
+        let checksum = crc32fast::hash(&bytes[start..]);
+        bytes.extend_from_slice(&checksum.to_le_bytes());
+        self.digest.add(checksum);
     }
 
-    pub(super) fn finish(mut self) -> Vec<u8> {
-        self.section(Section::End, |bytes| bytes);
-        self.bytes
+    /// Appends the end, and says what tells this snapshot from others.
+    pub(super) fn finish(mut self, bytes: &mut Vec<u8>) -> u64 {
+        let digest = self.digest.value();
+        self.section(Section::End, bytes, |mut bytes| {
+            bytes.extend_from_slice(&digest.to_le_bytes());
+            bytes
+        });
+        digest
     }
 }
 
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
+    digest: Digest,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Result<Self, RestoreError> {
-        let mut reader = Self { rest: bytes };
+        let mut reader = Self { rest: bytes, digest: Digest::new() };
         if !bytes.starts_with(&MAGIC[..bytes.len().min(MAGIC.len())]) || bytes.is_empty() {
             return Err(RestoreErrorKind::NotASnapshot.into());
         }
@@ -104,6 +156,9 @@ impl<'a> Reader<'a> {
         if stored != computed {
             return Err(RestoreErrorKind::Damaged { section: section.name(), stored, computed }.into());
         }
+        if section != Section::End {
+            self.digest.add(computed);
+        }
         Ok((section, payload))
     }
 
@@ -117,9 +172,15 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn finish(self) -> Result<(), RestoreError> {
+    /// After the end, with its payload: what tells the snapshot from others.
+    pub(super) fn finish(self, end: &[u8]) -> Result<u64, RestoreError> {
+        let digest = self.digest.value();
+        if end != digest.to_le_bytes() {
+            let why = "it is not the end of these sections";
+            return Err(RestoreError::unreadable(Section::End.name(), why));
+        }
         match self.rest.len() {
-            0 => Ok(()),
+            0 => Ok(digest),
             bytes => Err(RestoreErrorKind::Trailing { bytes }.into()),
         }
     }

@@ -1,4 +1,4 @@
-//! The whole state as bytes, and back (S1-S3).
+//! The whole state as bytes, and back (S1-S4).
 //!
 //! # Format, version 1
 //!
@@ -7,30 +7,44 @@
 //! ```text
 //! magic    8 bytes  "FLOODMRK"
 //! version  u16      1
-//! then sections, in this order, each
+//! then sections, each
 //!   tag      u8
 //!   length   u64      of the payload
 //!   payload
 //!   checksum u32      CRC-32 (IEEE) of tag, length and payload
 //!
-//! tag 1  configuration   once: `Description`
-//! tag 2  progress        once: partitions, watermark, counters
-//! tag 3  slice           once for each slice, earliest first: its number, number of entries, entries
-//! tag 4  firing          once where windows are made of slices: of each such definition how far it has fired and
-//!                        what late events have left; the window being drained
-//! tag 5  keyed           once for each other definition: its number, the windows of each key, panes set aside
-//! tag 6  queue           once: what events have caused and nobody has polled
-//! tag 0  end             once, empty; nothing follows
+//! first, in this order:
+//! tag 1   configuration  `Description`
+//! tag 2   cut            `CutSection`: which snapshot this one holds the changes since, if it does
+//! tag 3   progress       `ProgressSection`: partitions, watermark, counters
+//! tag 4   slices         a `SliceHead` for each slice that is there, earliest first
+//! tag 5   firing         of each definition that is made of slices how far it has fired and what late events have
+//!                        left; the window being drained; the late event being fired
+//! tag 6   keyed          once for each other definition: its number, whether all its cells follow or those that have
+//!                        changed, how many are there, panes set aside
+//! tag 7   queue          what events have caused and nobody has polled
+//! then, in any order and as often as need be:
+//! tag 8   entries        the number of a slice, how many entries follow, and they: key, partial
+//! tag 9   cells          the number of a definition, how many windows of its keys follow, and they: number, key, the rest,
+//!                        both empty where the window is gone
+//! tag 10  remaining      how many keys follow, and they: those of the window being drained that have not been handed out
+//! last:
+//! tag 0   end            u64: FNV-1a of the checksums of all sections before; nothing follows
 //! ```
 //!
-//! The configuration stands first and in full, so that a mismatch can be named; its checksum serves as
-//! its fingerprint. A slice is a section of its own, so that it can be copied, skipped and checked alone.
-//! What follows from other state (running partials of sliding windows, the tree of watermarks) is not
-//! stored but made again.
+//! Keys, partials and whatever else is of the user's types stands behind its length, so that a snapshot can be looked
+//! through, and a chain of them be made one, by who does not know those types ([`Chain`]).
+//!
+//! The configuration stands first and in full, so that a mismatch can be named. What follows from other state (running
+//! partials of sliding windows, the tree of watermarks, timers) is not stored but made again.
 
+mod chain;
 mod frame;
 mod read;
+mod record;
 mod write;
+
+pub use chain::{Chain, SliceSummary, SnapshotId};
 
 use alloc::format;
 use alloc::string::String;
@@ -42,7 +56,7 @@ use serde::{Deserialize, Serialize};
 use crate::aggregate::Aggregate;
 use crate::config::{LateFiring, Resume, Suspect};
 use crate::error::{RestoreError, RestoreErrorKind};
-use crate::keyed::State;
+use crate::keyed::{Replaced, State};
 use crate::operator::Windowing;
 use crate::output::Timing;
 use crate::slice::Positions;
@@ -222,7 +236,36 @@ struct ProgressSection {
     counters: Counters,
 }
 
-/// The fixed part of a window of a key's own; its key, its partial and the panes that it replaced follow.
+/// The section 'cut'.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct CutSection {
+    /// What the end of the snapshot says that this one holds the changes since.
+    since: Option<u64>,
+}
+
+/// A slice that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct SliceHead {
+    slice: i64,
+    /// An instant in it, and where it ends, in microseconds since 1970.
+    instant: i64,
+    end: i64,
+    entries: u64,
+    /// It has not changed: its entries are in the snapshot before.
+    is_kept: bool,
+}
+
+/// What the section 'keyed' of a definition begins with.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct KeyedHead {
+    definition: u32,
+    last_fired: Option<(i64, i64)>,
+    cells: u64,
+    /// Cells that do not follow have not changed: they are in the snapshot before.
+    is_kept: bool,
+}
+
+/// The fixed part of a window of a key's own.
 #[derive(Serialize, Deserialize)]
 struct CellHeader {
     start: i64,
@@ -231,6 +274,9 @@ struct CellHeader {
     reach: i64,
     state: State,
 }
+
+/// That, its partial and the panes that it replaced.
+type CellRest<T> = (CellHeader, Option<T>, Vec<Replaced<T>>);
 
 /// The fixed part of a pane that nobody has polled; the same follows.
 #[derive(Serialize, Deserialize)]

@@ -6,8 +6,12 @@ use core::hash::Hash;
 
 use serde::de::DeserializeOwned;
 
-use super::frame::{Reader, Section};
-use super::{CellHeader, Cursor, Description, Draining, PaneHeader, ProgressSection, QueuedKind};
+use super::chain::{CellRecord, Chain, Run};
+use super::frame::Section;
+use super::record::Input;
+use super::{
+    CellHeader, CellRest, Cursor, Description, Draining, KeyedHead, PaneHeader, ProgressSection, QueuedKind,
+};
 use crate::aggregate::Aggregate;
 use crate::error::{RestoreError, RestoreErrorKind};
 use crate::fire::{Refire, Reissue};
@@ -35,32 +39,43 @@ where
     ///
     /// When the bytes are not a snapshot, are of a version that this release does not read, are damaged or
     /// cut short, or were written under another configuration: it says which, and where.
-    pub fn restore(mut self, snapshot: &[u8]) -> Result<Self, RestoreError> {
+    pub fn restore(self, snapshot: &[u8]) -> Result<Self, RestoreError> {
+        self.restore_chain(&Chain::read(&[snapshot])?)
+    }
+
+    /// The same for a snapshot and those of the changes since.
+    ///
+    /// # Errors
+    ///
+    /// When they were written under another configuration or contradict themselves.
+    pub fn restore_chain(mut self, chain: &Chain<'_>) -> Result<Self, RestoreError> {
         if !self.is_fresh() {
             return Err(RestoreErrorKind::NotFresh.into());
         }
-        let mut reader = Reader::new(snapshot)?;
-        let mut input = Input::new(reader.expect(Section::Configuration)?, Section::Configuration);
+        let head = &chain.head;
+        let mut input = Input::new(head.configuration, Section::Configuration);
         let taken: Description = input.get()?;
         input.end()?;
         taken.check(&Description::of(&self))?;
-        self.read_progress(reader.expect(Section::Progress)?)?;
-        let mut sections = reader.section()?;
-        while let (Section::Slice, payload) = sections {
-            self.read_slice(payload)?;
-            sections = reader.section()?;
+        self.read_progress(head.progress)?;
+        self.read_slices(chain)?;
+        match (head.firing, self.firing.sliced.is_empty()) {
+            (None, true) => {}
+            (Some(payload), false) => self.read_firing(payload, &chain.remaining)?,
+            (None, false) => return Err(RestoreError::unreadable(Section::Firing.name(), "it is missing")),
+            (Some(_), true) => {
+                let why = "no definition is made of slices";
+                return Err(RestoreError::unreadable(Section::Firing.name(), why));
+            }
         }
-        if !self.firing.sliced.is_empty() {
-            self.read_firing(expect(sections, Section::Firing)?)?;
-            sections = reader.section()?;
+        if head.keyed.len() != self.keyed.len() {
+            let why = "not as many as there are definitions";
+            return Err(RestoreError::unreadable(Section::Keyed.name(), why));
         }
-        for place in 0..self.keyed.len() {
-            self.read_keyed(place, expect(sections, Section::Keyed)?)?;
-            sections = reader.section()?;
+        for (place, ((head, asides), cells)) in head.keyed.iter().zip(&chain.cells).enumerate() {
+            self.read_keyed(place, *head, asides.clone(), cells)?;
         }
-        self.read_queue(expect(sections, Section::Queue)?)?;
-        Input::new(reader.expect(Section::End)?, Section::End).end()?;
-        reader.finish()?;
+        self.read_queue(head.queue)?;
         self.resume_from_snapshot();
         Ok(self)
     }
@@ -78,18 +93,22 @@ where
         Ok(())
     }
 
-    fn read_slice(&mut self, payload: &[u8]) -> Result<(), RestoreError> {
-        let mut input = Input::new(payload, Section::Slice);
-        let (slice, entries): (i64, usize) = input.get()?;
-        if self.store.last_live().is_some_and(|last| slice <= last) {
-            return Err(input.unreadable("slices are not in the order of time"));
+    fn read_slices(&mut self, chain: &Chain<'_>) -> Result<(), RestoreError> {
+        let lattice = self.store.lattice();
+        for head in &chain.head.slices {
+            let unreadable = |why| RestoreError::unreadable(Section::Slices.name(), why);
+            self.check_slice(head.slice).map_err(unreadable)?;
+            if (head.instant, head.end) != (lattice.instant(head.slice), lattice.end_of(head.slice)) {
+                return Err(unreadable("a slice is not where its number says"));
+            }
         }
-        self.check_slice(slice).map_err(|why| input.unreadable(why))?;
-        if entries == 0 {
-            return Err(input.unreadable("a slice without entries"));
-        }
-        for _ in 0..entries {
-            let (key, partial): (K, A::Acc) = input.get()?;
+        chain.entries.iter().try_for_each(|run| self.read_entries(run))
+    }
+
+    fn read_entries(&mut self, run: &Run<'_, i64>) -> Result<(), RestoreError> {
+        let (slice, mut input) = (run.of, run.records.clone());
+        for _ in 0..run.count {
+            let (key, partial): (K, A::Acc) = (input.blob()?, input.blob()?);
             let hash = self.algebra.hashing.hash(&key);
             if self.store.get_mut(slice, hash, &key).is_some() {
                 return Err(input.unreadable("a key stands twice in a slice"));
@@ -117,23 +136,29 @@ where
         }
     }
 
-    fn read_firing(&mut self, payload: &[u8]) -> Result<(), RestoreError> {
+    fn read_firing(&mut self, payload: &[u8], remaining: &[Input<'_>]) -> Result<(), RestoreError> {
         let mut input = Input::new(payload, Section::Firing);
         for place in 0..self.firing.sliced.len() {
             self.read_sliced(place, &mut input)?;
         }
-        let draining: Option<Draining> = input.get()?;
-        let remaining: Vec<K> = input.all()?;
+        let (draining, has_refire): (Option<Draining>, bool) = input.get()?;
+        let mut keys: Vec<K> = Vec::new();
+        for run in remaining {
+            let mut run = run.clone();
+            keys.append(&mut run.blobs()?);
+            run.end()?;
+        }
         match draining {
-            Some(draining) => self.resume_drain(draining, &remaining).map_err(|why| input.unreadable(why))?,
-            None if remaining.is_empty() => {}
+            Some(draining) => self.resume_drain(draining, &keys).map_err(|why| input.unreadable(why))?,
+            None if keys.is_empty() => {}
             None => return Err(input.unreadable("keys to drain without a window")),
         }
-        let refire: Option<Refire<K>> = input.get()?;
-        if let Some(refire) = &refire {
-            self.check_slice(refire.slice).map_err(|why| input.unreadable(why))?;
+        if has_refire {
+            let key = input.blob()?;
+            let (slice, was_there, at, place, after, until) = input.get()?;
+            self.check_slice(slice).map_err(|why| input.unreadable(why))?;
+            self.firing.refire = Some(Refire { key, slice, was_there, at, place, after, until });
         }
-        self.firing.refire = refire;
         input.end()
     }
 
@@ -152,7 +177,7 @@ where
         for _ in 0..windows {
             let (end, entries): (i64, usize) = input.get()?;
             for _ in 0..entries {
-                let (key, reissue): (K, Reissue) = input.get()?;
+                let (key, reissue): (K, Reissue) = (input.blob()?, input.get()?);
                 let hash = self.algebra.hashing.hash(&key);
                 sliced.note_reissue(end, hash, &key, reissue, &self.algebra.hashing);
             }
@@ -160,7 +185,7 @@ where
         let windows: usize = input.get()?;
         for _ in 0..windows {
             let (end, start): (i64, i64) = input.get()?;
-            let keys: Vec<K> = input.all()?;
+            let keys: Vec<K> = input.blobs()?;
             if !sliced.assigner.has((start, end)) {
                 return Err(input.unreadable("a window is marked that is none"));
             }
@@ -206,28 +231,36 @@ where
     A: Aggregate<V>,
     A::Acc: DeserializeOwned,
 {
-    fn read_keyed(&mut self, place: usize, payload: &[u8]) -> Result<(), RestoreError> {
-        let mut input = Input::new(payload, Section::Keyed);
+    fn read_keyed(
+        &mut self,
+        place: usize,
+        head: KeyedHead,
+        mut input: Input<'_>,
+        cells: &[CellRecord<'_>],
+    ) -> Result<(), RestoreError> {
         let algebra = &self.algebra;
         let (number, keyed) = &mut self.keyed[place];
-        if input.get::<u32>()? != *number {
+        if head.definition != *number {
             return Err(input.unreadable("definitions are not in order"));
         }
-        let (last_fired, cells): (Option<(i64, i64)>, usize) = input.get()?;
-        for _ in 0..cells {
-            let (header, key, partial): (CellHeader, K, Option<A::Acc>) = input.get()?;
+        for record in cells {
+            let (mut of_key, mut rest) =
+                (Input::new(record.key, Section::Cells), Input::new(record.rest, Section::Cells));
+            let key: K = of_key.get()?;
+            let (header, partial, replaced): CellRest<A::Acc> = rest.get()?;
+            of_key.end()?;
+            rest.end()?;
             let CellHeader { start, end, last, reach, state } = header;
-            let replaced = input.all()?;
             let cell = Cell { key, start, end, last, reach, partial, replaced, state };
-            keyed.restore_cell(cell, algebra).map_err(|why| input.unreadable(why))?;
+            keyed.restore_cell(cell, algebra).map_err(|why| rest.unreadable(why))?;
         }
         let asides: usize = input.get()?;
         for _ in 0..asides {
-            let (rank, key): ((i64, i64, i64), K) = input.get()?;
-            let pane = input.pane()?;
+            let (rank, key): ((i64, i64, i64), K) = (input.get()?, input.blob()?);
+            let pane = pane(&mut input)?;
             keyed.restore_aside(rank, key, pane, algebra).map_err(|why| input.unreadable(why))?;
         }
-        keyed.restore_last_fired(last_fired);
+        keyed.restore_last_fired(head.last_fired);
         input.end()
     }
 
@@ -237,21 +270,22 @@ where
         let entries: usize = input.get()?;
         let mut last = i64::MIN;
         for _ in 0..entries {
-            let (at, key): (i64, K) = input.get()?;
+            let (at, key): (i64, K) = (input.get()?, input.blob()?);
             if at < last || at > watermark {
                 return Err(input.unreadable("a late event's watermark is out of order"));
             }
             last = at;
             let (what, heap) = match input.get()? {
                 QueuedKind::Event => {
-                    let (until, slice, partial): (u32, i64, A::Acc) = input.get()?;
+                    let (until, slice): (u32, i64) = input.get()?;
+                    let partial: A::Acc = input.blob()?;
                     self.check_slice(slice).map_err(|why| input.unreadable(why))?;
                     let heap = self.algebra.aggregate.heap_bytes(&partial);
                     (What::Event { slice, partial, until }, heap)
                 }
                 QueuedKind::Until(until) => (What::Until(until), 0),
                 QueuedKind::Pane(definition) => {
-                    let pane = input.pane()?;
+                    let pane = pane(&mut input)?;
                     if !self.keyed.iter().any(|(number, _)| *number == definition) {
                         return Err(input.unreadable("a pane of a definition that has none of its kind"));
                     }
@@ -265,60 +299,8 @@ where
     }
 }
 
-fn expect((found, payload): (Section, &[u8]), section: Section) -> Result<&[u8], RestoreError> {
-    match found == section {
-        true => Ok(payload),
-        false => Err(RestoreError::unreadable(found.name(), "another section should stand here")),
-    }
-}
-
-/// The payload of a section, value by value.
-struct Input<'a> {
-    rest: &'a [u8],
-    section: Section,
-}
-
-impl<'a> Input<'a> {
-    fn new(rest: &'a [u8], section: Section) -> Self {
-        Self { rest, section }
-    }
-
-    fn get<T: DeserializeOwned>(&mut self) -> Result<T, RestoreError> {
-        let (value, rest) =
-            postcard::take_from_bytes(self.rest).map_err(|_| self.unreadable("a value cannot be decoded"))?;
-        self.rest = rest;
-        Ok(value)
-    }
-
-    /// A number of values and they. The number is not believed: it is reached or the bytes end.
-    fn all<T: DeserializeOwned>(&mut self) -> Result<Vec<T>, RestoreError> {
-        let length: usize = self.get()?;
-        let mut values = Vec::new();
-        for _ in 0..length {
-            let before = self.rest.len();
-            values.push(self.get()?);
-            // What takes no bytes has one value only, and the values are different keys.
-            if self.rest.len() == before && length > 1 {
-                return Err(self.unreadable("one key is listed many times"));
-            }
-        }
-        Ok(values)
-    }
-
-    /// A pane that nobody has polled.
-    fn pane<T: DeserializeOwned>(&mut self) -> Result<Emission<T>, RestoreError> {
-        let (PaneHeader { start, end, timing, index }, partial) = self.get()?;
-        Ok(Emission { start, end, partial, timing, index, replaced: self.all()? })
-    }
-
-    fn unreadable(&self, why: &'static str) -> RestoreError {
-        RestoreError::unreadable(self.section.name(), why)
-    }
-
-    fn end(&self) -> Result<(), RestoreError> {
-        match self.rest.is_empty() {
-            true => Ok(()),
-            false => Err(self.unreadable("bytes are left over")),
-        }
-    }
+/// A pane that nobody has polled.
+fn pane<T: DeserializeOwned>(input: &mut Input<'_>) -> Result<Emission<T>, RestoreError> {
+    let (PaneHeader { start, end, timing, index }, partial, replaced) = input.blob()?;
+    Ok(Emission { start, end, partial, timing, index, replaced })
 }

@@ -6,9 +6,13 @@ use core::hash::Hash;
 use serde::Serialize;
 
 use super::frame::{Section, Writer};
-use super::{CellHeader, Cursor, Description, Draining, PaneHeader, ProgressSection, QueuedKind};
+use super::record::{put, put_blob};
+use super::{
+    CellHeader, Cursor, CutSection, Description, Draining, KeyedHead, PaneHeader, ProgressSection,
+    QueuedKind, SliceHead,
+};
 use crate::aggregate::Aggregate;
-use crate::fire::{Order, Sliced};
+use crate::fire::{Order, Refire, Sliced};
 use crate::keyed::{Cell, Emission, Keyed};
 use crate::operator::Windowing;
 use crate::queue::{Queued, What};
@@ -30,23 +34,56 @@ where
     /// When a key's or an accumulator's own `Serialize` fails, as it must not: postcard takes all that serde
     /// can say but sequences of unknown length.
     pub fn snapshot(&self) -> Vec<u8> {
-        let mut writer = Writer::new();
-        writer.section(Section::Configuration, |bytes| put(&Description::of(self), bytes));
-        let progress = ProgressSection { progress: self.progress.save(), counters: self.counters };
-        writer.section(Section::Progress, |bytes| put(&progress, bytes));
-        for (ordinal, slice) in self.store.iter() {
-            writer.section(Section::Slice, |bytes| {
-                put_entries((ordinal, slice.len()), slice.iter(), self.order, bytes)
+        let mut bytes = Vec::new();
+        let mut writer = Writer::new(&mut bytes);
+        self.put_head(&mut writer, None, &mut bytes);
+        for (slice, found) in self.store.iter() {
+            writer.section(Section::Entries, &mut bytes, |bytes| {
+                put_entries(put(&slice, bytes), found.len(), found.iter(), self.order, put_entry)
             });
         }
+        for (number, keyed) in self.keyed.iter().filter(|(_, keyed)| keyed.live() > 0) {
+            writer.section(Section::Cells, &mut bytes, |bytes| {
+                put_cells(keyed, self.order, put(number, bytes))
+            });
+        }
+        let remaining = self.firing.remaining(&self.store, self.order);
+        if !remaining.is_empty() {
+            writer.section(Section::Remaining, &mut bytes, |bytes| put_keys(&remaining, bytes));
+        }
+        writer.finish(&mut bytes);
+        bytes
+    }
+
+    /// What is written at once.
+    fn put_head(&self, writer: &mut Writer, since: Option<u64>, bytes: &mut Vec<u8>) {
+        writer.section(Section::Configuration, bytes, |bytes| put(&Description::of(self), bytes));
+        writer.section(Section::Cut, bytes, |bytes| put(&CutSection { since }, bytes));
+        let progress = ProgressSection { progress: self.progress.save(), counters: self.counters };
+        writer.section(Section::Progress, bytes, |bytes| put(&progress, bytes));
+        let lattice = self.store.lattice();
+        let slices = self.store.iter().map(|(slice, found)| SliceHead {
+            slice,
+            instant: lattice.instant(slice),
+            end: lattice.end_of(slice),
+            entries: found.len() as u64,
+            is_kept: false,
+        });
+        let slices: Vec<SliceHead> = slices.collect();
+        writer.section(Section::Slices, bytes, |bytes| put(&slices, bytes));
         if !self.firing.sliced.is_empty() {
-            writer.section(Section::Firing, |bytes| self.put_firing(bytes));
+            writer.section(Section::Firing, bytes, |bytes| self.put_firing(bytes));
         }
         for (number, keyed) in &self.keyed {
-            writer.section(Section::Keyed, |bytes| put_keyed(keyed, self.order, put(number, bytes)));
+            let head = KeyedHead {
+                definition: *number,
+                last_fired: keyed.last_fired(),
+                cells: keyed.live() as u64,
+                is_kept: false,
+            };
+            writer.section(Section::Keyed, bytes, |bytes| put_asides(keyed, put(&head, bytes)));
         }
-        writer.section(Section::Queue, |bytes| self.put_queue(bytes));
-        writer.finish()
+        writer.section(Section::Queue, bytes, |bytes| self.put_queue(bytes));
     }
 
     fn put_firing(&self, mut bytes: Vec<u8>) -> Vec<u8> {
@@ -58,18 +95,22 @@ where
             let (definition, (start, end)) = (firing.sliced[drain.place].number, drain.window);
             Draining { definition, start, end }
         });
-        bytes = put(&draining, bytes);
-        bytes = put_all(&firing.remaining(&self.store, self.order), bytes);
-        put(&firing.refire, bytes)
+        bytes = put(&(draining, firing.refire.is_some()), bytes);
+        match &firing.refire {
+            None => bytes,
+            Some(Refire { key, slice, was_there, at, place, after, until }) => {
+                put(&(slice, was_there, at, place, after, until), put_blob(key, bytes))
+            }
+        }
     }
 
     fn put_queue(&self, bytes: Vec<u8>) -> Vec<u8> {
         let mut bytes = put(&self.queue.iter().len(), bytes);
         for Queued { at, key, what } in self.queue.iter() {
-            bytes = put(&(at, key), bytes);
+            bytes = put_blob(key, put(at, bytes));
             bytes = match what {
                 What::Event { slice, partial, until } => {
-                    put(&(QueuedKind::Event, until, slice, partial), bytes)
+                    put_blob(partial, put(&(QueuedKind::Event, until, slice), bytes))
                 }
                 What::Until(until) => put(&QueuedKind::Until(*until), bytes),
                 What::Pane { definition, pane } => put_pane(pane, put(&QueuedKind::Pane(*definition), bytes)),
@@ -86,20 +127,34 @@ where
     let cursor = Cursor { fired: sliced.fired, positions: sliced.combine.positions() };
     let mut bytes = put(&cursor, bytes);
     bytes = put(&sliced.reissues.len(), bytes);
-    for (&end, reissues) in &sliced.reissues {
-        bytes = put_entries((end, reissues.len()), reissues.iter(), order, bytes);
+    for (end, reissues) in &sliced.reissues {
+        let put_reissue = |key: &K, reissue: &_, bytes| put(reissue, put_blob(key, bytes));
+        bytes = put_entries(put(end, bytes), reissues.len(), reissues.iter(), order, put_reissue);
     }
     bytes = put(&sliced.marked.len(), bytes);
     for (window, keys) in &sliced.marked {
         bytes = put(&(window, keys.len()), bytes);
         for key in keys {
-            bytes = put(key, bytes);
+            bytes = put_blob(key, bytes);
         }
     }
     bytes
 }
 
-fn put_keyed<K, T>(keyed: &Keyed<K, T>, order: Option<Order<K>>, bytes: Vec<u8>) -> Vec<u8>
+fn put_asides<K, T>(keyed: &Keyed<K, T>, bytes: Vec<u8>) -> Vec<u8>
+where
+    K: Serialize,
+    T: Serialize,
+{
+    let mut bytes = put(&keyed.asides().count(), bytes);
+    for (rank, (key, pane)) in keyed.asides() {
+        bytes = put_pane(pane, put_blob(key, put(&rank, bytes)));
+    }
+    bytes
+}
+
+/// All cells of a definition, numbered as they stand there.
+fn put_cells<K, T>(keyed: &Keyed<K, T>, order: Option<Order<K>>, bytes: Vec<u8>) -> Vec<u8>
 where
     K: Serialize,
     T: Serialize,
@@ -110,51 +165,43 @@ where
             order(&a.key, &b.key).then_with(|| (a.start, a.end).cmp(&(b.start, b.end)))
         });
     }
-    let mut bytes = put(&(keyed.last_fired(), cells.len()), bytes);
-    for Cell { key, start, end, last, reach, partial, replaced, state } in cells {
-        let header = CellHeader { start: *start, end: *end, last: *last, reach: *reach, state: *state };
-        bytes = put_all(replaced, put(&(header, key, partial), bytes));
-    }
-    bytes = put(&keyed.asides().count(), bytes);
-    for (rank, (key, pane)) in keyed.asides() {
-        bytes = put_pane(pane, put(&(rank, key), bytes));
-    }
-    bytes
+    let bytes = put(&cells.len(), bytes);
+    (0..).zip(cells).fold(bytes, |bytes, (number, cell)| put_cell(number, cell, bytes))
+}
+
+fn put_cell<K: Serialize, T: Serialize>(number: u32, cell: &Cell<K, T>, bytes: Vec<u8>) -> Vec<u8> {
+    let Cell { key, start, end, last, reach, partial, replaced, state } = cell;
+    let header = CellHeader { start: *start, end: *end, last: *last, reach: *reach, state: *state };
+    put_blob(&(header, partial, replaced), put_blob(key, put(&number, bytes)))
 }
 
 fn put_pane<T: Serialize>(pane: &Emission<T>, bytes: Vec<u8>) -> Vec<u8> {
     let Emission { start, end, partial, timing, index, replaced } = pane;
     let header = PaneHeader { start: *start, end: *end, timing: *timing, index: *index };
-    put_all(replaced, put(&(header, partial), bytes))
+    put_blob(&(header, partial, replaced), bytes)
 }
 
-fn put<T: Serialize + ?Sized>(value: &T, bytes: Vec<u8>) -> Vec<u8> {
-    postcard::to_extend(value, bytes).expect("keys and accumulators must serialize")
+fn put_keys<K: Serialize>(keys: &[&K], bytes: Vec<u8>) -> Vec<u8> {
+    keys.iter().fold(put(&keys.len(), bytes), |bytes, key| put_blob(*key, bytes))
 }
 
-fn put_all<T: Serialize>(values: &[T], mut bytes: Vec<u8>) -> Vec<u8> {
-    bytes = put(&values.len(), bytes);
-    for value in values {
-        bytes = put(value, bytes);
-    }
-    bytes
+fn put_entry<K: Serialize, T: Serialize>(key: &K, partial: &T, bytes: Vec<u8>) -> Vec<u8> {
+    put_blob(partial, put_blob(key, bytes))
 }
 
-/// A slice or another table: its ordinal, the number of its entries, and they, by key where output is ordered.
-fn put_entries<'a, K: Serialize + 'a, T: Serialize + 'a>(
-    (ordinal, count): (i64, usize),
+/// The number of a table's entries, and they, by key where output is ordered.
+fn put_entries<'a, K: 'a, T: 'a>(
+    bytes: Vec<u8>,
+    count: usize,
     entries: impl Iterator<Item = (&'a K, &'a T)>,
     order: Option<Order<K>>,
-    bytes: Vec<u8>,
+    put_entry: impl Fn(&K, &T, Vec<u8>) -> Vec<u8>,
 ) -> Vec<u8> {
-    let mut bytes = put(&(ordinal, count), bytes);
+    let bytes = put(&count, bytes);
     let Some(order) = order else {
-        return entries.fold(bytes, |bytes, entry| put(&entry, bytes));
+        return entries.fold(bytes, |bytes, (key, partial)| put_entry(key, partial, bytes));
     };
     let mut entries: Vec<_> = entries.collect();
     entries.sort_unstable_by(|a, b| order(a.0, b.0));
-    for entry in entries {
-        bytes = put(&entry, bytes);
-    }
-    bytes
+    entries.into_iter().fold(bytes, |bytes, (key, partial)| put_entry(key, partial, bytes))
 }

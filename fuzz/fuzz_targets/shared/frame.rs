@@ -4,10 +4,14 @@
 pub(crate) const MAGIC: &[u8] = b"FLOODMRK";
 
 pub(crate) const CONFIGURATION: u8 = 1;
-pub(crate) const PROGRESS: u8 = 2;
-pub(crate) const SLICE: u8 = 3;
-pub(crate) const FIRING: u8 = 4;
-pub(crate) const QUEUE: u8 = 6;
+pub(crate) const CUT: u8 = 2;
+pub(crate) const PROGRESS: u8 = 3;
+pub(crate) const SLICES: u8 = 4;
+pub(crate) const FIRING: u8 = 5;
+pub(crate) const QUEUE: u8 = 7;
+pub(crate) const ENTRIES: u8 = 8;
+pub(crate) const CELLS: u8 = 9;
+pub(crate) const REMAINING: u8 = 10;
 pub(crate) const END: u8 = 0;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,13 +50,20 @@ impl Frame {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&self.version.to_le_bytes());
+        // FNV-1a of the checksums, little-endian, of all sections so far.
+        let mut digest = 0xcbf2_9ce4_8422_2325_u64;
         for Section { tag, payload } in &self.sections {
+            let digested = digest.to_le_bytes();
+            let payload = if *tag == END { &digested[..] } else { payload };
             let start = bytes.len();
             bytes.push(*tag);
             bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
             bytes.extend_from_slice(payload);
-            let checksum = crc32fast::hash(&bytes[start..]);
-            bytes.extend_from_slice(&checksum.to_le_bytes());
+            let checksum = crc32fast::hash(&bytes[start..]).to_le_bytes();
+            bytes.extend_from_slice(&checksum);
+            digest = checksum
+                .iter()
+                .fold(digest, |digest, &byte| (digest ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
         }
         bytes
     }

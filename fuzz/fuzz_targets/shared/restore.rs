@@ -7,7 +7,7 @@
 //! (the last one takes what is there). The configuration and the end are the world's own.
 
 use super::allocation::measure;
-use super::frame::{CONFIGURATION, END, Frame, Section};
+use super::frame::{CONFIGURATION, CUT, END, Frame, Section};
 use super::worlds::{World, in_world, run_on};
 
 /// Bytes that restoring may take at its worst: a small multiple of those it reads, and what a few empty
@@ -63,7 +63,7 @@ fn complete<W: World>(input: &[u8]) -> (&[u8], Vec<u8>) {
     let (&script, rest) = input.split_first().unwrap_or((&0, &[]));
     let (script, mut rest) = rest.split_at(usize::from(script).min(rest.len()));
     let mut frame = Frame::parse(&W::fresh().snapshot()).expect("a snapshot is sound");
-    frame.sections.retain(|section| section.tag == CONFIGURATION);
+    frame.sections.retain(|section| [CONFIGURATION, CUT].contains(&section.tag));
     while let Some(([tag, length @ ..], after)) = rest.split_first_chunk::<3>() {
         let (payload, after) = after.split_at(usize::from(u16::from_le_bytes(*length)).min(after.len()));
         frame.sections.push(Section { tag: *tag, payload: payload.to_vec() });
@@ -78,7 +78,7 @@ pub(crate) fn input_of(world: u8, script: &[u8], snapshot: &[u8]) -> Vec<u8> {
     let mut input = vec![world, script.len() as u8];
     input.extend_from_slice(script);
     for Section { tag, payload } in Frame::parse(snapshot).expect("a snapshot is sound").sections {
-        if tag != CONFIGURATION && tag != END {
+        if ![CONFIGURATION, CUT, END].contains(&tag) {
             input.push(tag);
             input.extend_from_slice(&(payload.len() as u16).to_le_bytes());
             input.extend_from_slice(&payload);

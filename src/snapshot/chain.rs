@@ -1,0 +1,345 @@
+//! Snapshots without the types of their keys and accumulators: what can be known of them, and making one of many.
+
+use alloc::vec::Vec;
+
+use super::frame::{Reader, Section, Writer};
+use super::record::{Input, put, put_bytes};
+use super::{CutSection, KeyedHead, SliceHead};
+use crate::error::{RestoreError, RestoreErrorKind};
+
+/// A snapshot and those of the changes since, all read and checked, in the order in which they were taken.
+///
+/// It knows nothing of the types of keys and accumulators, so a tool can look at the snapshots of any program.
+///
+/// ```
+/// use chrono::TimeDelta;
+/// use floodmark::{Config, Count, Timestamp, snapshot::Chain};
+///
+/// let mut windows = Config::tumbling(TimeDelta::minutes(1)).ascending().build::<_, (), _>(Count)?;
+/// let input = windows.add_partition();
+/// for second in 0..90 {
+///     let time = Timestamp::from_micros(second * 1_000_000);
+///     windows.push(input, time, second % 7, ())?;
+/// }
+/// let snapshot = windows.snapshot();
+/// let chain = Chain::read(&[&snapshot])?;
+/// let entries: Vec<u64> = chain.slices().map(|slice| slice.entries).collect();
+/// assert_eq!(entries, [7, 7]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Chain<'a> {
+    pub(super) head: Head<'a>,
+    /// Runs of entries of the slices in the head, in their order.
+    pub(super) entries: Vec<Run<'a, i64>>,
+    /// The cells of each definition in the head, by their number.
+    pub(super) cells: Vec<Vec<CellRecord<'a>>>,
+    pub(super) remaining: Vec<Input<'a>>,
+    id: u64,
+}
+
+/// What stands first in a snapshot.
+#[derive(Debug)]
+pub(super) struct Head<'a> {
+    pub(super) configuration: &'a [u8],
+    since: Option<u64>,
+    pub(super) progress: &'a [u8],
+    pub(super) slices: Vec<SliceHead>,
+    pub(super) firing: Option<&'a [u8]>,
+    pub(super) keyed: Vec<(KeyedHead, Input<'a>)>,
+    pub(super) queue: &'a [u8],
+}
+
+/// Records of one slice or one definition.
+#[derive(Clone, Debug)]
+pub(super) struct Run<'a, I> {
+    pub(super) of: I,
+    pub(super) count: u64,
+    pub(super) records: Input<'a>,
+}
+
+/// A window of a key's own. Both are empty where it is gone.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CellRecord<'a> {
+    number: u32,
+    pub(super) key: &'a [u8],
+    pub(super) rest: &'a [u8],
+}
+
+/// One snapshot as it stands there.
+struct File<'a> {
+    head: Head<'a>,
+    entries: Vec<Run<'a, i64>>,
+    cells: Vec<Run<'a, u32>>,
+    remaining: Vec<Input<'a>>,
+    id: u64,
+}
+
+impl<'a> File<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Self, RestoreError> {
+        let mut reader = Reader::new(bytes)?;
+        let configuration = reader.expect(Section::Configuration)?;
+        let CutSection { since } = whole(reader.expect(Section::Cut)?, Section::Cut)?;
+        let progress = reader.expect(Section::Progress)?;
+        let slices: Vec<SliceHead> = whole(reader.expect(Section::Slices)?, Section::Slices)?;
+        if !slices.is_sorted_by(|a, b| a.slice < b.slice) {
+            return Err(RestoreError::unreadable(
+                Section::Slices.name(),
+                "slices are not in the order of time",
+            ));
+        }
+        let (mut firing, mut keyed) = (None, Vec::new());
+        let queue = loop {
+            match reader.section()? {
+                (Section::Firing, payload) if firing.is_none() && keyed.is_empty() => firing = Some(payload),
+                (Section::Keyed, payload) => {
+                    let mut input = Input::new(payload, Section::Keyed);
+                    keyed.push((input.get()?, input));
+                }
+                (Section::Queue, payload) => break payload,
+                (section, _) => return Err(misplaced(section)),
+            }
+        };
+        let head = Head { configuration, since, progress, slices, firing, keyed, queue };
+        let (mut entries, mut cells, mut remaining) = (Vec::new(), Vec::new(), Vec::new());
+        let end = loop {
+            match reader.section()? {
+                (Section::Entries, payload) => entries.push(Run::read(payload, Section::Entries)?),
+                (Section::Cells, payload) => cells.push(Run::read(payload, Section::Cells)?),
+                (Section::Remaining, payload) => remaining.push(Input::new(payload, Section::Remaining)),
+                (Section::End, payload) => break payload,
+                (section, _) => return Err(misplaced(section)),
+            }
+        };
+        // (So that those of one slice stand together, in the order in which they were written.)
+        entries.sort_by_key(|run| run.of);
+        let id = reader.finish(end)?;
+        Ok(Self { head, entries, cells, remaining, id })
+    }
+
+    /// The runs of a slice's entries.
+    fn entries_of(&self, slice: i64) -> &[Run<'a, i64>] {
+        let first = self.entries.partition_point(|run| run.of < slice);
+        let beyond = self.entries.partition_point(|run| run.of <= slice);
+        &self.entries[first..beyond]
+    }
+}
+
+impl<'a, I: serde::Deserialize<'a>> Run<'a, I> {
+    fn read(payload: &'a [u8], section: Section) -> Result<Self, RestoreError> {
+        let mut records = Input::new(payload, section);
+        Ok(Self { of: records.get()?, count: records.get()?, records })
+    }
+}
+
+fn misplaced(section: Section) -> RestoreError {
+    RestoreError::unreadable(section.name(), "another section should stand here")
+}
+
+/// A payload that is one value.
+fn whole<'a, T: serde::Deserialize<'a>>(payload: &'a [u8], section: Section) -> Result<T, RestoreError> {
+    let mut input = Input::new(payload, section);
+    let value = input.get()?;
+    input.end()?;
+    Ok(value)
+}
+
+impl<'a> Chain<'a> {
+    /// Reads a snapshot, and those of the changes since, in the order in which they were taken.
+    ///
+    /// # Errors
+    ///
+    /// When there is none; when one of them is no snapshot, is of a version that this release does not read, is damaged or
+    /// cut short; when one does not hold the changes since the one before it.
+    pub fn read(snapshots: &[&'a [u8]]) -> Result<Self, RestoreError> {
+        let mut files = Vec::new();
+        for (place, bytes) in snapshots.iter().enumerate() {
+            let file = File::read(bytes)?;
+            let before = files.last().map(|before: &File<'_>| before.id);
+            if file.head.since != before {
+                return Err(RestoreErrorKind::Chain { place, since: file.head.since, before }.into());
+            }
+            files.push(file);
+        }
+        let entries = entries_of(&files)?;
+        let cells = cells_of(&files)?;
+        let File { head, remaining, id, .. } =
+            files.pop().ok_or(RestoreErrorKind::Chain { place: 0, since: None, before: None })?;
+        Ok(Self { head, entries, cells, remaining, id })
+    }
+
+    /// What the next snapshot of changes says that it holds the changes since.
+    pub fn id(&self) -> SnapshotId {
+        SnapshotId(self.id)
+    }
+
+    /// One snapshot with all that the chain holds: restored, it gives the same state. O(size).
+    pub fn compact(&self) -> Vec<u8> {
+        let head = &self.head;
+        let mut bytes = Vec::new();
+        let mut writer = Writer::new(&mut bytes);
+        let copy = |payload: &'a [u8]| {
+            move |mut bytes: Vec<u8>| {
+                bytes.extend_from_slice(payload);
+                bytes
+            }
+        };
+        writer.section(Section::Configuration, &mut bytes, copy(head.configuration));
+        writer.section(Section::Cut, &mut bytes, |bytes| put(&CutSection { since: None }, bytes));
+        writer.section(Section::Progress, &mut bytes, copy(head.progress));
+        let slices = head.slices.iter().map(|&slice| SliceHead { is_kept: false, ..slice });
+        let slices: Vec<SliceHead> = slices.collect();
+        writer.section(Section::Slices, &mut bytes, |bytes| put(&slices, bytes));
+        if let Some(firing) = head.firing {
+            writer.section(Section::Firing, &mut bytes, copy(firing));
+        }
+        for (head, asides) in &head.keyed {
+            let head = KeyedHead { is_kept: false, ..*head };
+            writer.section(Section::Keyed, &mut bytes, |bytes| copy(asides.rest())(put(&head, bytes)));
+        }
+        writer.section(Section::Queue, &mut bytes, copy(head.queue));
+        for Run { of, count, records } in &self.entries {
+            writer.section(Section::Entries, &mut bytes, |bytes| {
+                copy(records.rest())(put(&(of, count), bytes))
+            });
+        }
+        for ((head, _), cells) in head.keyed.iter().zip(&self.cells).filter(|(_, cells)| !cells.is_empty()) {
+            writer.section(Section::Cells, &mut bytes, |bytes| {
+                let bytes = put(&(head.definition, cells.len()), bytes);
+                cells.iter().fold(bytes, |bytes, CellRecord { number, key, rest }| {
+                    put_bytes(rest, put_bytes(key, put(number, bytes)))
+                })
+            });
+        }
+        for remaining in &self.remaining {
+            writer.section(Section::Remaining, &mut bytes, copy(remaining.rest()));
+        }
+        writer.finish(&mut bytes);
+        bytes
+    }
+
+    /// The slices that hold something, earliest first.
+    pub fn slices(&self) -> impl Iterator<Item = SliceSummary> {
+        let mut runs = self.entries.as_slice();
+        self.head.slices.iter().map(move |head| {
+            let count = runs.iter().take_while(|run| run.of == head.slice).count();
+            let (own, others) = runs.split_at(count);
+            runs = others;
+            SliceSummary {
+                instant: crate::Timestamp::from_micros(head.instant),
+                end: crate::Timestamp::from_micros(head.end),
+                entries: head.entries,
+                bytes: own.iter().map(|run| run.records.rest().len()).sum(),
+            }
+        })
+    }
+}
+
+/// Which snapshot it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SnapshotId(pub(crate) u64);
+
+/// A slice of time in a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SliceSummary {
+    /// An instant in it: its first, where slices are of one length.
+    pub instant: crate::Timestamp,
+    /// Where it ends.
+    pub end: crate::Timestamp,
+    /// How many keys it has.
+    pub entries: u64,
+    /// How many bytes they and their accumulators take in the snapshot.
+    pub bytes: usize,
+}
+
+/// The entries of all slices that the newest snapshot names: of each those of the snapshot that last had it anew.
+fn entries_of<'a>(files: &[File<'a>]) -> Result<Vec<Run<'a, i64>>, RestoreError> {
+    let unreadable = |why| RestoreError::unreadable(Section::Entries.name(), why);
+    let mut all = Vec::new();
+    for (place, file) in files.iter().enumerate() {
+        let named = |slice| file.head.slices.binary_search_by_key(&slice, |head| head.slice).ok();
+        for run in &file.entries {
+            match named(run.of).map(|at| file.head.slices[at]) {
+                Some(head) if !head.is_kept => {}
+                _ => return Err(unreadable("entries of a slice that has not changed or is not there")),
+            }
+        }
+        let before = &files[..place];
+        for head in file.head.slices.iter().filter(|head| head.is_kept) {
+            let was_there = before.last().is_some_and(|before| {
+                let heads = &before.head.slices;
+                heads
+                    .binary_search_by_key(&head.slice, |head| head.slice)
+                    .is_ok_and(|at| heads[at].entries == head.entries)
+            });
+            if !was_there {
+                return Err(RestoreError::unreadable(
+                    Section::Slices.name(),
+                    "a slice that is said not to have changed was another in the snapshot before",
+                ));
+            }
+        }
+    }
+    for head in files.last().iter().flat_map(|file| &file.head.slices) {
+        let is_anew = |file: &&File<'_>| {
+            let heads = &file.head.slices;
+            heads.binary_search_by_key(&head.slice, |head| head.slice).is_ok_and(|at| !heads[at].is_kept)
+        };
+        let runs = files.iter().rev().find(is_anew).map_or(&[][..], |file| file.entries_of(head.slice));
+        let count = runs.iter().try_fold(0_u64, |sum, run| sum.checked_add(run.count));
+        if count != Some(head.entries) || head.entries == 0 {
+            return Err(unreadable("a slice has not as many entries as it says"));
+        }
+        all.extend_from_slice(runs);
+    }
+    Ok(all)
+}
+
+/// The cells of each definition of the newest snapshot: of each number the one that was written last.
+fn cells_of<'a>(files: &[File<'a>]) -> Result<Vec<Vec<CellRecord<'a>>>, RestoreError> {
+    let unreadable = |why| RestoreError::unreadable(Section::Cells.name(), why);
+    let Some(newest) = files.last() else { return Ok(Vec::new()) };
+    let mut all = Vec::new();
+    for (place, (head, _)) in newest.head.keyed.iter().enumerate() {
+        let is_anew = |file: &File<'_>| {
+            file.head
+                .keyed
+                .get(place)
+                .is_none_or(|(other, _)| other.definition != head.definition || !other.is_kept)
+        };
+        let from = files.iter().rposition(is_anew).unwrap_or(0);
+        let mut cells: Vec<CellRecord<'a>> = Vec::new();
+        for file in &files[from..] {
+            let first = cells.len();
+            for run in file.cells.iter().filter(|run| run.of == head.definition) {
+                let mut records = run.records.clone();
+                for _ in 0..run.count {
+                    cells.push(CellRecord {
+                        number: records.get()?,
+                        key: records.bytes()?,
+                        rest: records.bytes()?,
+                    });
+                }
+                records.end()?;
+            }
+            cells[first..].sort_by_key(|cell| cell.number);
+            if !cells[first..].is_sorted_by(|a, b| a.number < b.number) {
+                return Err(unreadable("a window stands twice"));
+            }
+        }
+        // Of equal numbers the last one counts.
+        cells.reverse();
+        cells.sort_by_key(|cell| cell.number);
+        cells.dedup_by_key(|cell| cell.number);
+        cells.retain(|cell| !cell.rest.is_empty());
+        if cells.len() as u64 != head.cells {
+            return Err(unreadable("a definition has not as many windows as it says"));
+        }
+        all.push(cells);
+    }
+    let known = |run: &Run<'_, u32>| newest.head.keyed.iter().any(|(head, _)| head.definition == run.of);
+    match files.iter().flat_map(|file| &file.cells).all(known) {
+        true => Ok(all),
+        false => Err(unreadable("windows of a definition that is not there")),
+    }
+}
