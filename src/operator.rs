@@ -22,6 +22,7 @@ use crate::lattice::Lattice;
 use crate::output::{Admission, Event, Late, LateReason, Missed, Retracted};
 use crate::queue::{Queue, Queued, What};
 use crate::slice::{Algebra, Combine, Dense, Hashing, Store, Strategy};
+use crate::snapshot::Cut;
 use crate::stats::Counters;
 use crate::time::{Timestamp, Watermark, whole_micros};
 use crate::watermark::{Partition, PartitionState, PartitionStatus, Progress};
@@ -92,6 +93,9 @@ pub struct Windowing<K, V, A: Aggregate<V>> {
     pub(crate) late_lately: bool,
     /// A buffer for the keys of a block that have an index.
     pub(crate) numbered: Vec<K>,
+    /// The snapshot that is being taken, and the last one that was.
+    pub(crate) cut: Option<Cut>,
+    pub(crate) last_cut: Option<u64>,
 }
 
 impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
@@ -127,6 +131,8 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
             outcomes: Outcomes::default(),
             late_lately: false,
             numbered: Vec::new(),
+            cut: None,
+            last_cut: None,
         }
     }
 
@@ -379,12 +385,15 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
     }
 
     pub(crate) fn open_store(&mut self) {
-        let over_budget = self.state_bytes() > self.settings.state_budget;
-        if over_budget || !self.keyed.is_empty() {
-            self.store.close();
-        } else {
-            self.store.open(self.sealed);
+        match self.store.is_cut() || !self.may_open() {
+            true => self.store.close(),
+            false => self.store.open(self.sealed),
         }
+    }
+
+    /// Whether it can be that from an event nothing follows but that a slice changes.
+    fn may_open(&self) -> bool {
+        self.keyed.is_empty() && self.state_bytes() <= self.settings.state_budget
     }
 
     /// After everything has been read: what follows from it.
@@ -401,6 +410,24 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
 }
 
 impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
+    /// Holds all that the events of a block are about to change, for the snapshot that is being taken, and opens the slices for
+    /// them; if they may make anything else change, does nothing.
+    pub(crate) fn hold_block<'a, Q: ToKey<K> + 'a>(
+        &mut self,
+        mut events: impl Iterator<Item = (i64, &'a Q)>,
+    ) -> bool {
+        if self.progress.is_unsettled() || !self.may_open() {
+            return false;
+        }
+        self.store.open(self.sealed);
+        let Self { store, algebra, .. } = self;
+        let is_held = events.all(|(time, key)| store.hold_open(time, algebra.hashing.hash(key), key));
+        if !is_held {
+            self.store.close();
+        }
+        is_held
+    }
+
     // Offering.
 
     /// Offers an event.

@@ -319,6 +319,40 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         next: &mut usize,
         end: usize,
     ) {
+        if self.store.is_cut() {
+            return self.push_held_block(find, columns, partitions, next, end);
+        }
+        self.push_open_block(find, columns, partitions, next, end);
+    }
+
+    /// The same while a snapshot is being taken: what the block may change is held first.
+    #[inline(never)]
+    fn push_held_block<Q: ToKey<K>, F: Find<K, V, A, Q>>(
+        &mut self,
+        find: F,
+        columns: &Columns<'_, Q, V>,
+        partitions: impl Source,
+        next: &mut usize,
+        end: usize,
+    ) {
+        let events = (*next..end).map(|place| (columns.time(place), &columns.keys[place]));
+        if self.hold_block(events) {
+            self.push_open_block(find, columns, partitions, next, end);
+            self.open_store();
+        }
+        while *next < end {
+            self.take_other(columns, partitions, next);
+        }
+    }
+
+    fn push_open_block<Q: ToKey<K>, F: Find<K, V, A, Q>>(
+        &mut self,
+        find: F,
+        columns: &Columns<'_, Q, V>,
+        partitions: impl Source,
+        next: &mut usize,
+        end: usize,
+    ) {
         let run = match self.late_lately {
             // One block is like the one before.
             true => self
@@ -380,6 +414,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         }
         let sides = sides?;
         let in_micros = |time: i64| Some(time.wrapping_mul(events.unit));
+        pair.change(!matches!(sides, Sides::After), !matches!(sides, Sides::Before));
         let algebra = &self.algebra;
         let is_added = F::add_block(algebra, &mut pair, sides, &events);
         let (taken, stop) = match (sides, &mut *pair.tables) {
@@ -433,6 +468,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let earliest = events.first_from(self.settings.admits.0)?;
         let last = events.last_before(pair.until.min(limit))?;
         let parts = Parts::of(events.times, (earliest, open, events.first_from(pair.from)?, last))?;
+        pair.change(true, true);
         let in_micros = |time: i64| Some(time.wrapping_mul(events.unit));
         let open = events.listed(parts.open());
         let (taken, stop) = add_all(find, &self.algebra, &mut pair, &events, open, in_micros);

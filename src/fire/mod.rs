@@ -13,7 +13,7 @@ use core::hash::Hash;
 
 use crate::aggregate::Aggregate;
 use crate::grid::Bounds;
-use crate::slice::{Algebra, Content, Hashing, Scan, Spot, Store};
+use crate::slice::{Algebra, Content, Hashing, Run, Scan, Spot, Store};
 use sliced::Applied;
 pub(crate) use sliced::{Reissue, Sliced};
 
@@ -78,12 +78,37 @@ pub(crate) struct Firing<K, T> {
     /// The key of the last pane that was empty; the key and partial of the last that was late.
     emitted_key: Option<K>,
     late: Option<(K, T)>,
+    /// What a snapshot that is being taken still has to hold of the window being drained.
+    cut: Option<Cut<K>>,
+}
+
+/// The keys that had not been handed out when a snapshot began.
+#[derive(Debug)]
+struct Cut<K> {
+    put: fn(&K, Vec<u8>) -> Vec<u8>,
+    /// Those that are still to be held: from there on, or so many of `Firing::list`. They come in the order in which they
+    /// are handed out, and always before that.
+    left: Left,
+    run: Run,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Left {
+    Scan(Scan),
+    Listed(usize),
+    Nothing,
+}
+
+impl Left {
+    fn is_something(self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
 }
 
 impl<K, T> Firing<K, T> {
     pub(crate) fn new(sliced: Vec<Sliced<K, T>>) -> Self {
         let (list, empty) = (Vec::new(), Vec::new());
-        Self { sliced, drain: None, list, empty, refire: None, emitted_key: None, late: None }
+        Self { sliced, drain: None, list, empty, refire: None, emitted_key: None, late: None, cut: None }
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -138,7 +163,7 @@ impl<K, T> Firing<K, T> {
         &'a mut self,
         store: &'a Store<K, T>,
     ) -> Option<(Content<'a, K, T>, &'a mut Scan)> {
-        let drain = self.drain.as_mut().filter(|_| self.empty.is_empty())?;
+        let drain = self.drain.as_mut().filter(|_| self.empty.is_empty() && self.cut.is_none())?;
         Some((drain.from.content(&self.sliced, store), drain.scan.as_mut()?))
     }
 
@@ -215,6 +240,65 @@ impl<K, T> Firing<K, T> {
     }
 }
 
+// A snapshot that is being taken.
+impl<K, T> Firing<K, T> {
+    /// Begins to hold the keys that have not been handed out.
+    pub(crate) fn begin_cut(&mut self, put: fn(&K, Vec<u8>) -> Vec<u8>) {
+        let Some(drain) = &self.drain else { return };
+        let left = drain.scan.map_or(Left::Listed(self.list.len()), Left::Scan);
+        let mut run = Run::new();
+        for key in self.empty.iter().rev() {
+            run.records = put(key, core::mem::take(&mut run.records));
+            run.count += 1;
+        }
+        self.cut = Some(Cut { put, left, run });
+    }
+
+    /// Holds some keys, and gives out what has been held, and how many that is; none if all are held.
+    pub(crate) fn hold_some(&mut self, most: usize, store: &Store<K, T>) -> Option<(Run, usize)> {
+        let more = self.hold_next(most, store);
+        let cut = self.cut.as_mut()?;
+        let run = core::mem::replace(&mut cut.run, Run::new());
+        let count = run.count as usize;
+        if !more {
+            self.cut = None;
+        }
+        Some((run, count))
+    }
+
+    /// Holds so many keys more; whether there may be others.
+    fn hold_next(&mut self, most: usize, store: &Store<K, T>) -> bool {
+        let (Some(drain), Some(mut cut)) = (&self.drain, self.cut.take_if(|cut| cut.left.is_something()))
+        else {
+            return false;
+        };
+        let content = drain.from.content(&self.sliced, store);
+        let mut more = true;
+        for _ in 0..most {
+            let next = match &mut cut.left {
+                Left::Scan(scan) => content.next(scan),
+                Left::Listed(left) => left.checked_sub(1).and_then(|next| {
+                    *left = next;
+                    self.list.get(next).copied()
+                }),
+                Left::Nothing => None,
+            };
+            let Some((key, ..)) = next.and_then(|spot| content.at(spot)) else {
+                (more, cut.left) = (false, Left::Nothing);
+                break;
+            };
+            cut.run.records = (cut.put)(key, core::mem::take(&mut cut.run.records));
+            cut.run.count += 1;
+        }
+        self.cut = Some(cut);
+        more
+    }
+
+    pub(crate) fn end_cut(&mut self) {
+        self.cut = None;
+    }
+}
+
 impl From {
     #[inline]
     fn content<'a, K, T>(self, sliced: &'a [Sliced<K, T>], store: &'a Store<K, T>) -> Content<'a, K, T> {
@@ -236,6 +320,10 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         hashing: &Hashing<K>,
         order: Option<Order<K>>,
     ) -> Option<Ready> {
+        if self.cut.is_some() {
+            // It is held before it is handed out.
+            self.hold_next(1, store);
+        }
         if !self.empty.is_empty() {
             return self.next_with_empty(store, hashing, order);
         }
@@ -293,6 +381,10 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
             return Some(ready);
         }
         if let Some(drain) = self.drain.take() {
+            if let Some(cut) = &mut self.cut {
+                // (All of its keys have been held, each before it was handed out.)
+                cut.left = Left::Nothing;
+            }
             if let Some(sliced) = self.sliced.get_mut(drain.place) {
                 sliced.fired = drain.window.1;
             }

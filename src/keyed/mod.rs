@@ -10,7 +10,9 @@ mod cell;
 mod session;
 mod timers;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BinaryHeap, VecDeque};
+use alloc::vec;
 use alloc::vec::Vec;
 use core::cmp::{Ordering, Reverse};
 use core::hash::Hash;
@@ -29,7 +31,7 @@ use crate::key::ToKey;
 use crate::lateness::Verdict;
 use crate::output::{Missed, Timing};
 use crate::queue::growth;
-use crate::slice::{Algebra, Hashing, spots_for, table_bytes};
+use crate::slice::{Algebra, Hashing, Run, spots_for, table_bytes};
 use crate::time::{Timestamp, Window};
 use crate::windows::{Assigner, Base, Definition};
 
@@ -116,7 +118,29 @@ pub(crate) struct Keyed<K, T> {
     heap: usize,
     /// Hardly any cell was in use when that was looked at last.
     sparse: bool,
+    /// Which have changed since the last snapshot began, a bit for each; none before the first.
+    changed: Option<Vec<u64>>,
+    /// The snapshot that is being taken.
+    cut: Option<Box<Cut<K, T>>>,
 }
+
+/// Appends a cell, or that it is gone.
+type PutCell<K, T> = fn(u32, Option<&Cell<K, T>>, Vec<u8>) -> Vec<u8>;
+
+/// What a snapshot that is being taken still has to hold: what a cell was is encoded before the cell changes.
+#[derive(Debug)]
+struct Cut<K, T> {
+    put: PutCell<K, T>,
+    /// A bit for each cell that is still to be held.
+    cells: Vec<u64>,
+    next: usize,
+    /// It holds what has changed, and so what has gone.
+    is_of_changes: bool,
+    run: Run,
+}
+
+/// Bits in a word of them.
+const WORD: usize = u64::BITS as usize;
 
 #[derive(Debug)]
 struct Slot<K, T> {
@@ -145,6 +169,8 @@ impl<K, T> Keyed<K, T> {
             last_fired: None,
             heap: 0,
             sparse: false,
+            changed: None,
+            cut: None,
         }
     }
 
@@ -204,6 +230,7 @@ impl<K, T> Keyed<K, T> {
     }
 
     fn cell_mut(&mut self, id: u32) -> Option<&mut Cell<K, T>> {
+        self.change(id);
         Some(&mut self.cells.get_mut(id as usize)?.as_mut()?.cell)
     }
 
@@ -217,6 +244,92 @@ impl<K, T> Keyed<K, T> {
 
     pub(crate) fn last_fired(&self) -> Option<(i64, i64)> {
         self.last_fired
+    }
+
+    // Snapshots that are taken in steps.
+
+    /// A cell is about to change.
+    #[inline(always)]
+    fn change(&mut self, id: u32) {
+        if self.changed.is_some() {
+            self.note_change(id as usize);
+        }
+    }
+
+    #[inline(never)]
+    fn note_change(&mut self, id: usize) {
+        let (word, bit) = (id / WORD, 1 << (id % WORD));
+        if let Some(changed) = &mut self.changed {
+            if changed.len() <= word {
+                changed.resize(self.cells.len().div_ceil(WORD).max(word + 1), 0);
+            }
+            changed[word] |= bit;
+        }
+        if let Some(cut) = &mut self.cut
+            && let Some(left) = cut.cells.get_mut(word)
+            && *left & bit != 0
+        {
+            *left &= !bit;
+            cut.hold(id, &self.cells);
+        }
+    }
+
+    /// Begins to hold all cells or, with `only_changed`, those that have changed since the last snapshot began, if that is
+    /// known; whether it is those.
+    pub(crate) fn begin_cut(&mut self, put: PutCell<K, T>, only_changed: bool) -> bool {
+        let changed = self.changed.replace(Vec::new()).filter(|_| only_changed);
+        let is_of_changes = changed.is_some();
+        let all = || vec![u64::MAX; self.cells.len().div_ceil(WORD)];
+        let cells = changed.unwrap_or_else(all);
+        self.cut = Some(Box::new(Cut { put, cells, next: 0, is_of_changes, run: Run::new() }));
+        is_of_changes
+    }
+
+    /// Holds some cells, and gives out what has been held, and how many it has looked at; none if all are held.
+    pub(crate) fn hold_some(&mut self, most: usize) -> Option<(Run, usize)> {
+        let cut = self.cut.as_mut()?;
+        let mut looked = 0;
+        while looked < most
+            && let Some(word) = cut.cells.get_mut(cut.next)
+        {
+            looked += 1;
+            match word.trailing_zeros() {
+                u64::BITS => cut.next += 1,
+                bit => {
+                    *word &= *word - 1;
+                    cut.hold(cut.next * WORD + bit as usize, &self.cells);
+                }
+            }
+        }
+        let run = core::mem::replace(&mut cut.run, Run::new());
+        if looked == 0 && run.count == 0 {
+            self.cut = None;
+            return None;
+        }
+        Some((run, looked))
+    }
+
+    pub(crate) fn end_cut(&mut self) {
+        self.cut = None;
+    }
+}
+
+impl<K, T> Cut<K, T> {
+    fn hold_all(&mut self, cells: &[Option<Slot<K, T>>]) {
+        for (at, mut word) in core::mem::take(&mut self.cells).into_iter().enumerate() {
+            while word != 0 {
+                self.hold(at * WORD + word.trailing_zeros() as usize, cells);
+                word &= word - 1;
+            }
+        }
+    }
+
+    fn hold(&mut self, id: usize, cells: &[Option<Slot<K, T>>]) {
+        let cell = cells.get(id).and_then(Option::as_ref).map(|slot| &slot.cell);
+        if cell.is_some() || self.is_of_changes {
+            self.run.records = (self.put)(id as u32, cell, core::mem::take(&mut self.run.records));
+            self.run.count += 1;
+        }
     }
 }
 
@@ -290,6 +403,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         algebra: &Algebra<K, V, A>,
     ) {
         let (time, aggregate) = (Timestamp::from_micros(offer.time), &algebra.aggregate);
+        self.change(id);
         let Some(cell) = self.cells[id as usize].as_mut().map(|slot| &mut slot.cell) else { return };
         match &mut cell.partial {
             Some(partial) => {
@@ -313,6 +427,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         algebra: &Algebra<K, V, A>,
         out: &mut impl FnMut(K, Emission<T>),
     ) {
+        self.change(id);
         let Some(slot) = self.cells[id as usize].as_mut() else { return };
         let cell = &mut slot.cell;
         let tick = cell.state.tick;
@@ -356,6 +471,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         timing: Timing,
         algebra: &Algebra<K, V, A>,
     ) -> Option<(K, Emission<T>)> {
+        self.change(id);
         let slot = self.cells.get_mut(id as usize)?.as_mut()?;
         let before = heap_of(&slot.cell, algebra);
         let pane = slot.cell.emit(timing, &self.rules);
@@ -400,6 +516,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         due: Due,
         algebra: &Algebra<K, V, A>,
     ) -> Option<(K, Emission<T>)> {
+        self.change(id);
         let slot = self.cells.get_mut(id as usize)?.as_mut()?;
         let before = heap_of(&slot.cell, algebra);
         let pane = slot.cell.come_to(due, &self.rules);
@@ -767,12 +884,15 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         let slot = Some(Slot { hash, armed: i64::MAX, cell });
         let id = match self.vacant.pop() {
             Some(id) => {
+                self.change(id);
                 self.cells[id as usize] = slot;
                 id
             }
             None => {
+                let id = self.cells.len() as u32;
+                self.change(id);
                 self.cells.push(slot);
-                (self.cells.len() - 1) as u32
+                id
             }
         };
         let cells = &self.cells;
@@ -787,6 +907,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         id: u32,
         algebra: &Algebra<K, V, A>,
     ) -> Option<Cell<K, T>> {
+        self.change(id);
         let slot = self.cells.get_mut(id as usize)?.take()?;
         if let Ok(entry) = self.index.find_entry(slot.hash, |&other| other == id) {
             entry.remove();
@@ -858,7 +979,13 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         if !(sparse && again || at_end && self.live() == 0) {
             return;
         }
+        // Cells get other numbers: a snapshot has to hold them by those that they had, and the next one all of them.
+        let mut cut = self.cut.take();
+        if let Some(cut) = &mut cut {
+            cut.hold_all(&self.cells);
+        }
         let before = core::mem::replace(self, Self::new(self.rules.clone()));
+        self.cut = cut;
         self.last_fired = before.last_fired;
         for slot in before.cells.into_iter().flatten() {
             // What was taken once can be taken again.

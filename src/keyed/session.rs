@@ -141,6 +141,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
             self.insert(hash, cell, algebra);
             return true;
         };
+        self.change(id);
         let Some(Slot { cell, .. }) = self.cells.get_mut(id as usize).and_then(Option::as_mut) else {
             return false;
         };

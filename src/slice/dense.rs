@@ -6,7 +6,7 @@ use core::iter::repeat_n;
 use core::mem::{needs_drop, size_of};
 
 use super::hashing::Numbering;
-use super::with_slack;
+use super::{Marks, PutEntry, Run, with_slack};
 
 /// Indices next to each other that get room at once.
 const PAGE: usize = 256;
@@ -26,6 +26,8 @@ pub(crate) struct Dense<K, T> {
     len: usize,
     /// Pages that have places.
     pages: usize,
+    /// What a snapshot still has to hold.
+    marks: Option<Marks<K, T>>,
 }
 
 impl<K, T> Dense<K, T> {
@@ -36,7 +38,7 @@ impl<K, T> Dense<K, T> {
 
     pub(crate) fn new(numbering: Numbering<K>) -> Self {
         let (present, partials, keys) = (Vec::new(), Vec::new(), Vec::new());
-        Self { numbering, present, partials, keys, len: 0, pages: 0 }
+        Self { numbering, present, partials, keys, len: 0, pages: 0, marks: None }
     }
 
     /// The index that a hash stands for, if it does.
@@ -179,6 +181,40 @@ impl<K, T> Dense<K, T> {
         }
         self.present.fill(0);
         self.len = 0;
+        self.marks = None;
+    }
+
+    // A snapshot that is being taken, as of a table.
+
+    pub(crate) fn begin_cut(&mut self, put: PutEntry<K, T>) {
+        self.marks = Some(Marks::new(put, self.spots()));
+    }
+
+    pub(crate) fn end_cut(&mut self) {
+        self.marks = None;
+    }
+
+    /// Holds an entry that is about to change; whether it is there. One that comes now comes too late.
+    pub(crate) fn hold(&mut self, index: usize) -> bool {
+        let Some(mut marks) = self.marks.take() else { return self.has(index) };
+        marks.hold(index, self.at(index));
+        self.marks = Some(marks);
+        self.has(index)
+    }
+
+    pub(crate) fn hold_some(&mut self, most: usize) -> usize {
+        let Some(mut marks) = self.marks.take() else { return 0 };
+        let looked = marks.hold_some(most, |index| self.at(index));
+        self.marks = Some(marks);
+        looked
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.marks.as_ref().is_none_or(Marks::is_done)
+    }
+
+    pub(crate) fn take_held(&mut self) -> Run {
+        self.marks.as_mut().map_or(Run::new(), Marks::take)
     }
 }
 

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use core::hash::Hash;
 use core::mem::size_of;
 
-use super::{Dense, Hashing, Table, spots_for};
+use super::{Dense, Hashing, PutEntry, Run, Table, spots_for};
 use crate::key::ToKey;
 
 /// Entries are found by the hash of their keys, which tells the index of a key that has one. A *spot* is an entry's
@@ -13,17 +13,19 @@ use crate::key::ToKey;
 pub(crate) struct Entries<K, T> {
     table: Table<K, T>,
     dense: Option<Box<Dense<K, T>>>,
+    /// Something has changed since the last snapshot.
+    is_changed: bool,
 }
 
 impl<K, T> Entries<K, T> {
     pub(crate) const fn new() -> Self {
-        Self { table: Table::new(), dense: None }
+        Self { table: Table::new(), dense: None, is_changed: false }
     }
 
     /// For keys that may have an index.
     pub(crate) fn with(hashing: &Hashing<K>) -> Self {
         let dense = hashing.numbering().map(|&numbering| Box::new(Dense::new(numbering)));
-        Self { table: Table::new(), dense }
+        Self { table: Table::new(), dense, is_changed: false }
     }
 
     /// The dense part, and the index there of a key with this hash, if it has one.
@@ -37,6 +39,12 @@ impl<K, T> Entries<K, T> {
     fn indexed_mut(&mut self, hash: u64) -> Option<(&mut Dense<K, T>, usize)> {
         let dense = self.dense.as_deref_mut()?;
         dense.index(hash).map(|index| (dense, index))
+    }
+
+    /// Something changes.
+    #[inline(always)]
+    pub(crate) fn change(&mut self) {
+        self.is_changed = true;
     }
 
     /// Those of keys with an index.
@@ -166,7 +174,61 @@ impl<K, T> Entries<K, T> {
     }
 }
 
+// A snapshot that is being taken.
+impl<K, T> Entries<K, T> {
+    /// Whether something has changed since this was asked for last.
+    pub(crate) fn take_changed(&mut self) -> bool {
+        core::mem::take(&mut self.is_changed)
+    }
+
+    /// Begins to hold what is here now.
+    pub(crate) fn begin_cut(&mut self, put: PutEntry<K, T>) {
+        self.table.begin_cut(put);
+        if let Some(dense) = &mut self.dense {
+            dense.begin_cut(put);
+        }
+    }
+
+    /// Whether a snapshot still has to hold something of it.
+    #[inline]
+    pub(crate) fn is_cut(&self) -> bool {
+        self.table.is_cut()
+    }
+
+    /// No snapshot has to hold anything of it any more.
+    pub(crate) fn end_cut(&mut self) {
+        self.table.end_cut();
+        if let Some(dense) = &mut self.dense {
+            dense.end_cut();
+        }
+    }
+
+    /// Holds some entries, and gives out what has been held; at how many spots it has looked.
+    pub(crate) fn hold_some(&mut self, most: usize) -> (Run, usize) {
+        let mut looked = self.table.hold_some(most);
+        let mut run = self.table.take_held();
+        if let Some(dense) = &mut self.dense {
+            looked += dense.hold_some(most - looked);
+            run.append(dense.take_held());
+        }
+        (run, looked)
+    }
+
+    /// Whether all that has to be held is.
+    pub(crate) fn is_held(&self) -> bool {
+        self.table.is_held() && self.dense.as_ref().is_none_or(|dense| dense.is_held())
+    }
+}
+
 impl<K: Hash + Eq + Clone, T> Entries<K, T> {
+    /// Holds an entry that is about to change; whether it is there.
+    pub(crate) fn hold<Q: ToKey<K>>(&mut self, hash: u64, key: &Q) -> bool {
+        match self.indexed_mut(hash) {
+            Some((dense, index)) => dense.hold(index),
+            None => self.table.hold(hash, key),
+        }
+    }
+
     /// The partial of a key, if it is not among those that a table has still to move: what is there nearly always.
     #[inline(always)]
     pub(crate) fn get_near<Q: ToKey<K>>(&mut self, hash: u64, key: &Q) -> Option<&mut T> {
@@ -216,7 +278,10 @@ impl<K: Hash + Eq + Clone, T: Clone> Entries<K, T> {
         (heap, expected): (usize, usize),
         hashing: &Hashing<K>,
     ) {
+        self.is_changed = true;
         if let Some((dense, index)) = self.indexed_mut(hash) {
+            // (It comes too late for a snapshot.)
+            dense.hold(index);
             dense.insert(index, partial);
             return self.table.add_heap(0, heap);
         }

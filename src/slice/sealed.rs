@@ -6,7 +6,7 @@ use core::hash::Hash;
 use core::mem::needs_drop;
 use core::ops::Range;
 
-use super::{Entries, Hashing, Ids, Table, with_slack};
+use super::{Entries, Hashing, Ids, PutEntry, Run, Table, with_slack};
 use crate::key::ToKey;
 
 /// Columns have room for a multiple of so many entries.
@@ -20,11 +20,15 @@ pub(crate) struct Column<T> {
     partials: Vec<T>,
     /// Heap owned by the partials, as the aggregate tells it.
     heap: usize,
+    /// It has changed since the last snapshot.
+    is_changed: bool,
+    /// The first place that a snapshot still has to hold, if one is being taken.
+    to_hold: Option<usize>,
 }
 
 impl<T> Column<T> {
     const fn new() -> Self {
-        Self { ids: Vec::new(), partials: Vec::new(), heap: 0 }
+        Self { ids: Vec::new(), partials: Vec::new(), heap: 0, is_changed: false, to_hold: None }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -88,6 +92,23 @@ impl<T> Column<T> {
         self.ids.clear();
         self.partials.clear();
         self.heap = 0;
+        self.to_hold = None;
+    }
+
+    /// Holds some entries for the snapshot that is being taken.
+    fn hold_some<K>(&mut self, most: usize, ids: &Ids<K>, put: PutEntry<K, T>) -> Run {
+        let mut run = Run::new();
+        if let Some(from) = self.to_hold {
+            let until = self.len().min(from.saturating_add(most));
+            for (key, partial) in (from..until)
+                .filter_map(|place| self.at(place))
+                .filter_map(|(id, partial)| Some((ids.key(id)?, partial)))
+            {
+                run.put(put, (key, partial));
+            }
+            self.to_hold = (until < self.len()).then_some(until);
+        }
+        run
     }
 }
 
@@ -107,6 +128,9 @@ pub(crate) struct Sealed<K, T> {
     /// Bytes of all columns, and entries that they have room for.
     bytes: usize,
     room: usize,
+    /// The snapshot that is being taken: how an entry is put, and what has been held of slices that have changed or
+    /// expired since.
+    pub(crate) cut: Option<(PutEntry<K, T>, Vec<(i64, Run)>)>,
 }
 
 impl<K, T> Sealed<K, T> {
@@ -120,6 +144,7 @@ impl<K, T> Sealed<K, T> {
             places: Vec::new(),
             bytes: 0,
             room: 0,
+            cut: None,
         }
     }
 
@@ -198,7 +223,48 @@ impl<K, T> Sealed<K, T> {
 
     /// Returns all memory, once no slice is here.
     pub(crate) fn empty(&mut self) {
-        *self = Self { before: self.before, ..Self::new() };
+        *self = Self { before: self.before, cut: self.cut.take(), ..Self::new() };
+    }
+
+    // A snapshot that is being taken.
+
+    /// Whether a slice has changed since this was asked for last.
+    pub(crate) fn take_changed(&mut self, slice: i64) -> bool {
+        self.place_of(slice).is_ok_and(|place| core::mem::take(&mut self.columns[place].1.is_changed))
+    }
+
+    /// Begins to hold a slice.
+    pub(crate) fn begin_cut(&mut self, slice: i64) {
+        if let Ok(place) = self.place_of(slice) {
+            self.columns[place].1.to_hold = Some(0);
+        }
+    }
+
+    pub(crate) fn end_cut(&mut self) {
+        self.columns.iter_mut().for_each(|(_, column)| column.to_hold = None);
+        self.cut = None;
+    }
+
+    /// Holds some entries of a slice, and gives out what has been held; how many those are, and whether that is all.
+    pub(crate) fn hold_some(&mut self, slice: i64, most: usize) -> ((Run, usize), bool) {
+        let (Ok(place), Some((put, _))) = (self.place_of(slice), &self.cut) else {
+            return ((Run::new(), 0), true);
+        };
+        let column = &mut self.columns[place].1;
+        let run = column.hold_some(most, &self.ids, *put);
+        let count = run.count as usize;
+        ((run, count), column.to_hold.is_none())
+    }
+
+    /// Holds all that a snapshot still has to hold of a slice, which is about to change: O(keys), once for each snapshot.
+    fn hold_all(&mut self, place: usize) {
+        let (slice, column) = &mut self.columns[place];
+        column.is_changed = true;
+        if column.to_hold.is_some()
+            && let Some((put, held)) = &mut self.cut
+        {
+            held.push((*slice, column.hold_some(usize::MAX, &self.ids, *put)));
+        }
     }
 }
 
@@ -206,6 +272,7 @@ impl<K: Hash + Eq + Clone, T> Sealed<K, T> {
     pub(crate) fn get_mut<Q: ToKey<K>>(&mut self, slice: i64, hash: u64, key: &Q) -> Option<&mut T> {
         let id = self.ids.get(hash, key)?;
         let place = self.place_of(slice).ok()?;
+        self.hold_all(place);
         self.columns[place].1.get_mut(id)
     }
 
@@ -233,6 +300,7 @@ impl<K: Hash + Eq + Clone, T> Sealed<K, T> {
             self.columns.insert(place, (slice, Column::new()));
             place
         });
+        self.hold_all(place);
         let column = &mut self.columns[place].1;
         let (bytes, room) = (column.bytes(), column.capacity());
         column.heap += heap;
@@ -243,7 +311,9 @@ impl<K: Hash + Eq + Clone, T> Sealed<K, T> {
 
     /// Expires all slices before `slice`.
     pub(crate) fn expire_before(&mut self, slice: i64, hashing: &Hashing<K>) {
-        while let Some((_, mut column)) = self.columns.pop_front_if(|(first, _)| *first < slice) {
+        while self.columns.front().is_some_and(|(first, _)| *first < slice) {
+            self.hold_all(0);
+            let Some((_, mut column)) = self.columns.pop_front() else { break };
             self.bytes -= column.bytes();
             self.room -= column.capacity();
             column.ids.iter().for_each(|&id| self.ids.leave(id, hashing));
@@ -276,6 +346,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Sealed<K, T> {
             column.reserve(with_slack(expected).clamp(keys, most).next_multiple_of(ROUND));
         }
         column.heap = table.heap();
+        column.is_changed = table.take_changed();
         found.clear();
         found.reserve(keys);
         table.drain(|key, partial| found.push((ids.enter(hashing.hash(&key), &key, hashing), partial)));

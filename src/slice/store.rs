@@ -7,12 +7,13 @@
 //!
 //! Slices that windows are combined from are sealed first: columns take the place of their tables.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::hash::Hash;
 use core::mem::size_of;
 
-use super::{Column, Entries, Hashing, Ids, Sealed};
+use super::{Column, Entries, Hashing, Ids, PutEntry, Run, Sealed};
 use crate::grid::{Grid, Ruler};
 use crate::key::ToKey;
 use crate::lattice::Lattice;
@@ -51,6 +52,19 @@ pub(crate) struct Store<K, T> {
     /// Bytes of all live tables, and entries that they have room for.
     bytes: usize,
     room: usize,
+    /// The snapshot that is being taken.
+    cut: Option<Box<Cut<K, T>>>,
+}
+
+/// What a snapshot that is being taken still has to hold of slices.
+#[derive(Debug)]
+struct Cut<K, T> {
+    /// Slices that were there, in the order in which they are held: open ones first, because they change.
+    slices: Vec<i64>,
+    /// Tables of those that have expired since.
+    expired: Vec<(i64, Entries<K, T>)>,
+    /// Tables that are open and not held yet: while there are some, events go the long way.
+    open: usize,
 }
 
 /// A slice that is there.
@@ -156,7 +170,9 @@ impl<K, T> Hot<K, T> {
     #[inline(always)]
     fn table(&mut self, time: i64) -> &mut Entries<K, T> {
         // Not a branch: which of the two it is may well be random.
-        &mut self.tables[usize::from(time >= self.edge)]
+        let table = &mut self.tables[usize::from(time >= self.edge)];
+        table.change();
+        table
     }
 }
 
@@ -192,6 +208,17 @@ pub(crate) struct OpenPair<'a, K, T> {
     pub(crate) edge: i64,
     pub(crate) until: i64,
     pub(crate) tables: &'a mut [Entries<K, T>; 2],
+}
+
+impl<K, T> OpenPair<'_, K, T> {
+    /// Something changes in the one before the edge, in the one after it, or in both.
+    pub(crate) fn change(&mut self, before: bool, after: bool) {
+        for (table, changes) in self.tables.iter_mut().zip([before, after]) {
+            if changes {
+                table.change();
+            }
+        }
+    }
 }
 
 /// Where the tables of events are.
@@ -239,7 +266,9 @@ impl<K, T> Tables<K, T> for OpenTables<'_, K, T> {
         }
         let slot = self.ruler.slices(distance) as usize;
         let mask = self.ring.len().wrapping_sub(1);
-        self.ring.get_mut((self.base as usize).wrapping_add(slot) & mask)
+        let table = self.ring.get_mut((self.base as usize).wrapping_add(slot) & mask)?;
+        table.change();
+        Some(table)
     }
 }
 
@@ -262,6 +291,7 @@ impl<K, T> Store<K, T> {
             pool: Pool::new(),
             bytes: 0,
             room: 0,
+            cut: None,
         }
     }
 
@@ -348,7 +378,9 @@ impl<K, T> Store<K, T> {
             return Some(self.hot.table(time));
         }
         let slot = self.open_slot(time)?;
-        self.ring.get_mut(slot)
+        let table = self.ring.get_mut(slot)?;
+        table.change();
+        Some(table)
     }
 
     #[inline(always)]
@@ -364,6 +396,7 @@ impl<K, T> Store<K, T> {
     /// What [`Store::open_at`] finds, for many events.
     #[inline(always)]
     pub(crate) fn open_tables(&mut self) -> OpenTables<'_, K, T> {
+        self.hot.tables.iter_mut().for_each(Entries::change);
         let Self { ring, hot, gate, base, base_start, span, ruler, .. } = self;
         OpenTables {
             hot: (hot.from, hot.span, hot.edge),
@@ -530,12 +563,24 @@ impl<K, T> Store<K, T> {
         Some(table)
     }
 
-    fn drop_live(&mut self, table: Entries<K, T>) {
+    /// The table of a slice that is not sealed, if it is there; it may be empty.
+    fn table_mut(&mut self, slice: i64) -> Option<&mut Entries<K, T>> {
+        self.close();
+        match self.slot(slice) {
+            Some(slot) => self.ring.get_mut(slot),
+            None => self.far.get_mut(&slice),
+        }
+    }
+
+    fn drop_live(&mut self, slice: i64, table: Entries<K, T>) {
         self.live -= 1;
         self.bytes -= table.bytes();
         self.room -= table.capacity();
         self.pool.expect(table.len());
-        self.pool.put(table);
+        match &mut self.cut {
+            Some(cut) if table.is_cut() => cut.expired.push((slice, table)),
+            _ => self.pool.put(table),
+        }
     }
 
     /// Brings the ring to start at `base`, which must not leave a slice behind.
@@ -630,7 +675,131 @@ impl<K, T> Store<K, T> {
     }
 }
 
+// A snapshot that is being taken.
+impl<K, T> Store<K, T> {
+    /// Begins to hold all slices or, with `only_changed`, those that have changed since the last snapshot began; of all of
+    /// them, whether they are among those.
+    pub(crate) fn begin_cut(&mut self, put: PutEntry<K, T>, only_changed: bool) -> Vec<(i64, usize, bool)> {
+        self.close();
+        self.sealed.cut = Some((put, Vec::new()));
+        let slices: Vec<(i64, usize)> = self.iter().map(|(slice, found)| (slice, found.len())).collect();
+        let (mut open, mut sealed, mut all) = (Vec::new(), Vec::new(), Vec::new());
+        for (slice, entries) in slices {
+            let is_sealed = slice < self.sealed.before;
+            let is_changed = match is_sealed {
+                true => self.sealed.take_changed(slice),
+                false => self.table_mut(slice).is_some_and(Entries::take_changed),
+            };
+            let is_held = is_changed || !only_changed;
+            all.push((slice, entries, is_held));
+            match is_sealed {
+                _ if !is_held => {}
+                true => {
+                    self.sealed.begin_cut(slice);
+                    sealed.push(slice);
+                }
+                false => {
+                    if let Some(table) = self.table_mut(slice) {
+                        table.begin_cut(put);
+                        open.push(slice);
+                    }
+                }
+            }
+        }
+        let count = open.len();
+        sealed.append(&mut open);
+        self.cut = Some(Box::new(Cut { slices: sealed, expired: Vec::new(), open: count }));
+        all
+    }
+
+    /// Whether events have to go the long way, because a snapshot has still to hold what they may change.
+    #[inline]
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.as_ref().is_some_and(|cut| cut.open > 0)
+    }
+
+    /// Holds some entries of a slice, and gives out what has been held of it, and how much it has looked at; none if all
+    /// slices are held.
+    pub(crate) fn hold_some(&mut self, most: usize) -> Option<(i64, Run, usize)> {
+        if let Some((slice, run)) = self.sealed.cut.as_mut().and_then(|(_, held)| held.pop()) {
+            return Some((slice, run, 1));
+        }
+        let mut cut = self.cut.take()?;
+        let next = self.hold_next(&mut cut, most);
+        if next.is_some() {
+            self.cut = Some(cut);
+        } else {
+            self.sealed.cut = None;
+        }
+        next
+    }
+
+    fn hold_next(&mut self, cut: &mut Cut<K, T>, most: usize) -> Option<(i64, Run, usize)> {
+        if let Some((slice, table)) = cut.expired.last_mut() {
+            let (run, looked) = table.hold_some(most);
+            let next = (*slice, run, looked);
+            if table.is_held()
+                && let Some((_, table)) = cut.expired.pop()
+            {
+                cut.open -= 1;
+                self.pool.put(table);
+            }
+            return Some(next);
+        }
+        let slice = *cut.slices.last()?;
+        let ((run, looked), is_done) = match slice < self.sealed.before {
+            true => self.sealed.hold_some(slice, most),
+            false => match self.table_mut(slice).filter(|table| table.is_cut()) {
+                None => ((Run::new(), 0), true),
+                Some(table) => {
+                    let (run, looked) = table.hold_some(most);
+                    let is_done = table.is_held();
+                    if is_done {
+                        table.end_cut();
+                        cut.open -= 1;
+                    }
+                    ((run, looked), is_done)
+                }
+            },
+        };
+        if is_done {
+            cut.slices.pop();
+        }
+        Some((slice, run, looked))
+    }
+
+    /// Holds all that a snapshot still has to hold of a slice that is about to be sealed.
+    fn hold_all(&mut self, slice: i64, table: &mut Entries<K, T>) {
+        if table.is_cut()
+            && let (Some(cut), Some((_, held))) = (&mut self.cut, &mut self.sealed.cut)
+        {
+            held.push((slice, table.hold_some(usize::MAX).0));
+            table.end_cut();
+            cut.open -= 1;
+        }
+    }
+
+    /// No snapshot is being taken any more.
+    pub(crate) fn end_cut(&mut self) {
+        self.sealed.end_cut();
+        let Some(cut) = self.cut.take() else { return };
+        for slice in cut.slices {
+            if let Some(table) = self.table_mut(slice) {
+                table.end_cut();
+            }
+        }
+    }
+}
+
 impl<K: Hash + Eq + Clone, T> Store<K, T> {
+    /// Holds what an event at `time` of a key is about to change, where [`Store::open_at`] leads; whether it is there.
+    pub(crate) fn hold_open<Q: ToKey<K>>(&mut self, time: i64, hash: u64, key: &Q) -> bool {
+        match self.open_at(time) {
+            Some(table) if table.is_cut() => table.hold(hash, key),
+            _ => true,
+        }
+    }
+
     /// Expires all slices before `slice`; their tables are kept for others, unless nothing is live for the
     /// second time in a row, or the input has ended: then all memory is returned, which is the answer.
     pub(crate) fn expire_before(&mut self, slice: i64, at_end: bool, hashing: &Hashing<K>) -> bool {
@@ -640,7 +809,7 @@ impl<K: Hash + Eq + Clone, T> Store<K, T> {
         self.expired = slice;
         self.close();
         self.sealed.expire_before(slice, hashing);
-        self.take_before(slice, |store, _, table| store.drop_live(table));
+        self.take_before(slice, |store, slice, table| store.drop_live(slice, table));
         let returns = self.live() == 0 && (at_end || self.pool.unused);
         self.pool.unused = self.live() == 0;
         if returns {
@@ -681,12 +850,12 @@ impl<K: Hash + Eq + Clone, T> Store<K, T> {
         if slice < self.sealed.before {
             return self.sealed.get_mut(slice, hash, key);
         }
-        self.close();
-        match self.slot(slice) {
-            Some(slot) => self.ring.get_mut(slot),
-            None => self.far.get_mut(&slice),
+        let table = self.table_mut(slice)?;
+        table.change();
+        if table.is_cut() {
+            table.hold(hash, key);
         }
-        .and_then(|table| table.get_mut(hash, key))
+        table.get_mut(hash, key)
     }
 
     /// Notes that a partial's own heap changed.
@@ -698,12 +867,7 @@ impl<K: Hash + Eq + Clone, T> Store<K, T> {
             return self.sealed.add_heap(slice, before, after);
         }
         self.bytes = self.bytes + after - before;
-        self.close();
-        let table = match self.slot(slice) {
-            Some(slot) => self.ring.get_mut(slot),
-            None => self.far.get_mut(&slice),
-        };
-        if let Some(table) = table {
+        if let Some(table) = self.table_mut(slice) {
             table.add_heap(before, after);
         }
     }
@@ -758,6 +922,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Store<K, T> {
             store.bytes -= table.bytes();
             store.room -= table.capacity();
             store.pool.expect(table.len());
+            store.hold_all(old, &mut table);
             store.sealed.seal(old, &mut table, store.pool.expected, hashing);
             store.pool.put(table);
         });

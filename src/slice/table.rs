@@ -6,7 +6,7 @@ use core::mem::needs_drop;
 
 use hashbrown::HashTable;
 
-use super::Hashing;
+use super::{Hashing, Marks, PutEntry, Run};
 use crate::key::ToKey;
 
 /// The spots that a table for so many entries has: a power of two, seven eighths of which are used.
@@ -43,6 +43,15 @@ pub(crate) struct Table<K, T> {
     old: Option<Box<Old<K, T>>>,
     /// Heap owned by the partials, as the aggregate tells it.
     heap: usize,
+    /// What a snapshot still has to hold of it.
+    marks: Option<Box<TableMarks<K, T>>>,
+}
+
+/// What a snapshot still has to hold of the entries, and of those that have not moved yet.
+#[derive(Debug)]
+struct TableMarks<K, T> {
+    entries: Marks<K, T>,
+    old: Marks<K, T>,
 }
 
 #[derive(Debug)]
@@ -53,11 +62,12 @@ struct Old<K, T> {
 }
 
 impl<K, T> Old<K, T> {
-    fn pop(&mut self) -> Option<(K, T)> {
+    /// The last entry, and the spot that it was at.
+    fn pop(&mut self) -> Option<(usize, (K, T))> {
         while let Some(spot) = self.beyond.checked_sub(1) {
             self.beyond = spot;
             if let Ok(entry) = self.entries.get_bucket_entry(spot) {
-                return Some(entry.remove().0);
+                return Some((spot, entry.remove().0));
             }
         }
         None
@@ -66,7 +76,7 @@ impl<K, T> Old<K, T> {
 
 impl<K, T> Table<K, T> {
     pub(crate) const fn new() -> Self {
-        Self { entries: HashTable::new(), old: None, heap: 0 }
+        Self { entries: HashTable::new(), old: None, heap: 0, marks: None }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -134,7 +144,7 @@ impl<K, T> Table<K, T> {
         }
     }
 
-    /// Takes all entries out.
+    /// Takes all entries out. (What a snapshot has to hold must be held.)
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = (K, T)> {
         self.heap = 0;
         let old = self.old.take().map(|old| old.entries);
@@ -182,6 +192,7 @@ impl<K, T> Table<K, T> {
         self.entries.clear();
         self.old = None;
         self.heap = 0;
+        self.marks = None;
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &T)> {
@@ -215,7 +226,73 @@ impl<K, T> Table<K, T> {
     }
 }
 
+// A snapshot that is being taken.
+impl<K, T> Table<K, T> {
+    /// Begins to hold what is here now.
+    pub(crate) fn begin_cut(&mut self, put: PutEntry<K, T>) {
+        let entries = Marks::new(put, self.entries.num_buckets());
+        let old = self.old().map_or(Marks::too_late(put), |old| Marks::new(put, old.num_buckets()));
+        self.marks = Some(Box::new(TableMarks { entries, old }));
+    }
+
+    /// Whether a snapshot still has to hold something of it.
+    #[inline]
+    pub(crate) fn is_cut(&self) -> bool {
+        self.marks.is_some()
+    }
+
+    /// No snapshot has to hold anything of it any more.
+    pub(crate) fn end_cut(&mut self) {
+        self.marks = None;
+    }
+
+    /// Holds some entries; at how many spots it has looked.
+    pub(crate) fn hold_some(&mut self, most: usize) -> usize {
+        fn at<'a, K, T>(table: &'a HashTable<(K, T)>) -> impl Fn(usize) -> Option<(&'a K, &'a T)> {
+            |spot| table.get_bucket(spot).map(|(key, partial)| (key, partial))
+        }
+        let Some(marks) = &mut self.marks else { return 0 };
+        let none = HashTable::new();
+        let looked = marks.old.hold_some(most, at(self.old.as_ref().map_or(&none, |old| &old.entries)));
+        looked + marks.entries.hold_some(most - looked, at(&self.entries))
+    }
+
+    /// Holds all entries, because their spots are about to change. (Few: those of large tables do not all at once.)
+    fn hold_all(&mut self) {
+        self.hold_some(usize::MAX);
+    }
+
+    /// Whether all that has to be held is.
+    pub(crate) fn is_held(&self) -> bool {
+        self.marks.as_ref().is_none_or(|marks| marks.entries.is_done() && marks.old.is_done())
+    }
+
+    /// What has been held since this was asked for last.
+    pub(crate) fn take_held(&mut self) -> Run {
+        let Some(marks) = &mut self.marks else { return Run::new() };
+        let mut run = marks.old.take();
+        run.append(marks.entries.take());
+        run
+    }
+}
+
 impl<K: Hash + Eq + Clone, T> Table<K, T> {
+    /// Holds an entry that is about to change for a snapshot that is being taken; whether it is there.
+    pub(crate) fn hold<Q: ToKey<K>>(&mut self, hash: u64, key: &Q) -> bool {
+        if let Some(spot) = self.entries.find_bucket_index(hash, |(k, _)| key.is(k)) {
+            if let Some(marks) = &mut self.marks {
+                marks.entries.hold(spot, self.entries.get_bucket(spot).map(|(key, partial)| (key, partial)));
+            }
+            return true;
+        }
+        let Some(old) = self.old.as_ref().map(|old| &old.entries) else { return false };
+        let Some(spot) = old.find_bucket_index(hash, |(k, _)| key.is(k)) else { return false };
+        if let Some(marks) = &mut self.marks {
+            marks.old.hold(spot, old.get_bucket(spot).map(|(key, partial)| (key, partial)));
+        }
+        true
+    }
+
     /// Makes room for one more entry.
     pub(crate) fn grow(&mut self, expected: usize, hashing: &Hashing<K>) {
         if !self.is_full() {
@@ -223,11 +300,18 @@ impl<K: Hash + Eq + Clone, T> Table<K, T> {
         }
         let additional = self.additional(expected);
         if self.len() < MANY || self.old.is_some() {
+            self.hold_all();
             return self.entries.reserve(additional, |(key, _)| hashing.hash(key));
         }
         let larger = HashTable::with_capacity(self.len() + additional);
         let entries = core::mem::replace(&mut self.entries, larger);
         self.old = Some(Box::new(Old { beyond: entries.num_buckets(), entries }));
+        if let Some(marks) = &mut self.marks {
+            // (All that had not moved before has moved, and been held with that.)
+            let run = marks.old.take();
+            marks.old = marks.entries.replaced();
+            marks.old.append(run);
+        }
     }
 
     /// Moves some entries to where there is more room.
@@ -239,9 +323,15 @@ impl<K: Hash + Eq + Clone, T> Table<K, T> {
             return;
         }
         for _ in 0..STEP {
-            let Some(entry) = old.pop() else { return };
+            let Some((from, entry)) = old.pop() else { return };
             let hash = hashing.hash(&entry.0);
-            self.entries.insert_unique(hash, entry, |(key, _)| hashing.hash(key));
+            if let Some(marks) = &mut self.marks {
+                marks.old.hold(from, Some((&entry.0, &entry.1)));
+            }
+            let to = self.entries.insert_unique(hash, entry, |(key, _)| hashing.hash(key)).bucket_index();
+            if let Some(marks) = &mut self.marks {
+                marks.entries.hold(to, None);
+            }
         }
     }
 
@@ -287,10 +377,18 @@ impl<K: Hash + Eq + Clone, T> Table<K, T> {
             self.move_some(hashing);
         }
         // (A small table grows by itself, or is put in order in place where entries that were removed have filled it.)
-        if self.is_full() && self.len() >= MANY {
-            self.grow(0, hashing);
+        if self.is_full() {
+            match self.len() >= MANY {
+                true => self.grow(0, hashing),
+                false => self.hold_all(),
+            }
         }
-        self.entries.insert_unique(hash, (key, partial), |(key, _)| hashing.hash(key));
+        let at =
+            self.entries.insert_unique(hash, (key, partial), |(key, _)| hashing.hash(key)).bucket_index();
+        if let Some(marks) = &mut self.marks {
+            // (It comes too late for the snapshot.)
+            marks.entries.hold(at, None);
+        }
     }
 
     pub(crate) fn remove(&mut self, hash: u64, key: &K) {

@@ -79,7 +79,7 @@ impl<'a> File<'a> {
     fn read(bytes: &'a [u8]) -> Result<Self, RestoreError> {
         let mut reader = Reader::new(bytes)?;
         let configuration = reader.expect(Section::Configuration)?;
-        let CutSection { since } = whole(reader.expect(Section::Cut)?, Section::Cut)?;
+        let CutSection { since, stands_for } = whole(reader.expect(Section::Cut)?, Section::Cut)?;
         let progress = reader.expect(Section::Progress)?;
         let slices: Vec<SliceHead> = whole(reader.expect(Section::Slices)?, Section::Slices)?;
         if !slices.is_sorted_by(|a, b| a.slice < b.slice) {
@@ -114,6 +114,7 @@ impl<'a> File<'a> {
         // (So that those of one slice stand together, in the order in which they were written.)
         entries.sort_by_key(|run| run.of);
         let id = reader.finish(end)?;
+        let id = stands_for.unwrap_or(id);
         Ok(Self { head, entries, cells, remaining, id })
     }
 
@@ -168,12 +169,13 @@ impl<'a> Chain<'a> {
         Ok(Self { head, entries, cells, remaining, id })
     }
 
-    /// What the next snapshot of changes says that it holds the changes since.
+    /// Which snapshot the last of them is: what the next one holds the changes since.
     pub fn id(&self) -> SnapshotId {
         SnapshotId(self.id)
     }
 
-    /// One snapshot with all that the chain holds: restored, it gives the same state. O(size).
+    /// One snapshot with all that the chain holds: restored, it gives the same state, and what holds the changes since the
+    /// chain holds those since this one. O(size).
     pub fn compact(&self) -> Vec<u8> {
         let head = &self.head;
         let mut bytes = Vec::new();
@@ -185,7 +187,8 @@ impl<'a> Chain<'a> {
             }
         };
         writer.section(Section::Configuration, &mut bytes, copy(head.configuration));
-        writer.section(Section::Cut, &mut bytes, |bytes| put(&CutSection { since: None }, bytes));
+        let cut = CutSection { since: None, stands_for: Some(self.id) };
+        writer.section(Section::Cut, &mut bytes, |bytes| put(&cut, bytes));
         writer.section(Section::Progress, &mut bytes, copy(head.progress));
         let slices = head.slices.iter().map(|&slice| SliceHead { is_kept: false, ..slice });
         let slices: Vec<SliceHead> = slices.collect();

@@ -39,12 +39,15 @@
 //! partials of sliding windows, the tree of watermarks, timers) is not stored but made again.
 
 mod chain;
+mod cut;
 mod frame;
 mod read;
 mod record;
 mod write;
 
 pub use chain::{Chain, SliceSummary, SnapshotId};
+pub(crate) use cut::Cut;
+pub use cut::{SnapshotKind, SnapshotProgress, SnapshotUnderWay};
 
 use alloc::format;
 use alloc::string::String;
@@ -241,6 +244,8 @@ struct ProgressSection {
 struct CutSection {
     /// What the end of the snapshot says that this one holds the changes since.
     since: Option<u64>,
+    /// Where this one was made of a chain: what the end of the last of that says, so that others can go on from there.
+    stands_for: Option<u64>,
 }
 
 /// A slice that is there.

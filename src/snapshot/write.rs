@@ -36,7 +36,8 @@ where
     pub fn snapshot(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut writer = Writer::new(&mut bytes);
-        self.put_head(&mut writer, None, &mut bytes);
+        let slices: Vec<_> = self.store.iter().map(|(slice, found)| (slice, found.len(), true)).collect();
+        self.put_head(&mut writer, (None, &slices, &[]), &mut bytes);
         for (slice, found) in self.store.iter() {
             writer.section(Section::Entries, &mut bytes, |bytes| {
                 put_entries(put(&slice, bytes), found.len(), found.iter(), self.order, put_entry)
@@ -55,31 +56,37 @@ where
         bytes
     }
 
-    /// What is written at once.
-    fn put_head(&self, writer: &mut Writer, since: Option<u64>, bytes: &mut Vec<u8>) {
+    /// What is written at once, of a snapshot of what has changed since another if one is given: the slices with the number
+    /// of their entries and whether those follow, and whether of each definition's cells only those that have changed do.
+    pub(super) fn put_head(
+        &self,
+        writer: &mut Writer,
+        (since, slices, kept): (Option<u64>, &[(i64, usize, bool)], &[bool]),
+        bytes: &mut Vec<u8>,
+    ) {
         writer.section(Section::Configuration, bytes, |bytes| put(&Description::of(self), bytes));
-        writer.section(Section::Cut, bytes, |bytes| put(&CutSection { since }, bytes));
+        writer.section(Section::Cut, bytes, |bytes| put(&CutSection { since, stands_for: None }, bytes));
         let progress = ProgressSection { progress: self.progress.save(), counters: self.counters };
         writer.section(Section::Progress, bytes, |bytes| put(&progress, bytes));
         let lattice = self.store.lattice();
-        let slices = self.store.iter().map(|(slice, found)| SliceHead {
+        let slices = slices.iter().map(|&(slice, entries, follows)| SliceHead {
             slice,
             instant: lattice.instant(slice),
             end: lattice.end_of(slice),
-            entries: found.len() as u64,
-            is_kept: false,
+            entries: entries as u64,
+            is_kept: !follows,
         });
         let slices: Vec<SliceHead> = slices.collect();
         writer.section(Section::Slices, bytes, |bytes| put(&slices, bytes));
         if !self.firing.sliced.is_empty() {
             writer.section(Section::Firing, bytes, |bytes| self.put_firing(bytes));
         }
-        for (number, keyed) in &self.keyed {
+        for (place, (number, keyed)) in self.keyed.iter().enumerate() {
             let head = KeyedHead {
                 definition: *number,
                 last_fired: keyed.last_fired(),
                 cells: keyed.live() as u64,
-                is_kept: false,
+                is_kept: kept.get(place).is_some_and(|&is_kept| is_kept),
             };
             writer.section(Section::Keyed, bytes, |bytes| put_asides(keyed, put(&head, bytes)));
         }
@@ -169,7 +176,11 @@ where
     (0..).zip(cells).fold(bytes, |bytes, (number, cell)| put_cell(number, cell, bytes))
 }
 
-fn put_cell<K: Serialize, T: Serialize>(number: u32, cell: &Cell<K, T>, bytes: Vec<u8>) -> Vec<u8> {
+pub(super) fn put_cell<K: Serialize, T: Serialize>(
+    number: u32,
+    cell: &Cell<K, T>,
+    bytes: Vec<u8>,
+) -> Vec<u8> {
     let Cell { key, start, end, last, reach, partial, replaced, state } = cell;
     let header = CellHeader { start: *start, end: *end, last: *last, reach: *reach, state: *state };
     put_blob(&(header, partial, replaced), put_blob(key, put(&number, bytes)))
@@ -185,7 +196,7 @@ fn put_keys<K: Serialize>(keys: &[&K], bytes: Vec<u8>) -> Vec<u8> {
     keys.iter().fold(put(&keys.len(), bytes), |bytes, key| put_blob(*key, bytes))
 }
 
-fn put_entry<K: Serialize, T: Serialize>(key: &K, partial: &T, bytes: Vec<u8>) -> Vec<u8> {
+pub(super) fn put_entry<K: Serialize, T: Serialize>(key: &K, partial: &T, bytes: Vec<u8>) -> Vec<u8> {
     put_blob(partial, put_blob(key, bytes))
 }
 

@@ -12,6 +12,7 @@
 use std::fmt::Debug;
 
 use chrono::TimeDelta;
+use floodmark::snapshot::{Chain, SnapshotId, SnapshotKind, SnapshotProgress};
 use floodmark::{
     Accumulation, Admission, Aggregate, Collect, Config, Count, Counters, Event, First, Last, LateFiring,
     LearnedDisorder, Max, Min, OrElse, Pane, Partition, Resume, Sum, Suspect, Times, Timestamp, Timing, TopK,
@@ -41,6 +42,9 @@ pub struct Mode {
     pub batch: usize,
     /// Keys are found by their index, and panes drained many at a time.
     pub indexed: bool,
+    /// Snapshots are taken one after the other, of so many entries after every step and every few panes, each of what has
+    /// changed since the one before; what they come to is compared with what was there when they began (0: none).
+    pub cut: usize,
 }
 
 /// When panes are polled.
@@ -60,6 +64,7 @@ const PLAIN: Mode = Mode {
     subtract: false,
     batch: 0,
     indexed: false,
+    cut: 0,
 };
 
 /// Every mode that every case runs in.
@@ -82,6 +87,10 @@ pub const MODES: &[Mode] = &[
     Mode { indexed: true, batch: usize::MAX, ..PLAIN },
     Mode { indexed: true, poll: Poll::AtMost(2), restore_every: 3, ordered: true, ..PLAIN },
     Mode { indexed: true, subtract: true, batch: 3, poll: Poll::AtMost(2), restore_every: 1, ..PLAIN },
+    Mode { cut: 1, ordered: true, ..PLAIN },
+    Mode { cut: 1, ordered: true, poll: Poll::AtMost(1), batch: 3, ..PLAIN },
+    Mode { cut: 2, poll: Poll::AtMost(1), ..PLAIN },
+    Mode { cut: 2, indexed: true, ordered: true, subtract: true, batch: 3, poll: Poll::AtMost(2), ..PLAIN },
 ];
 
 /// How many random cases to run: so many, or what `FLOODMARK_CASES` says.
@@ -313,6 +322,20 @@ struct Run<'a, A: Aggregate<Value>, E, S> {
     /// What has come out and what should have, where they are compared at the end.
     got: Vec<Row<A::Output>>,
     due: Vec<Row<A::Output>>,
+    cut: Cut,
+}
+
+/// The snapshots that are taken while a case runs.
+#[derive(Default)]
+struct Cut {
+    /// All up to the last one that is done.
+    chain: Vec<Vec<u8>>,
+    last: Option<SnapshotId>,
+    /// What there is of the one being taken.
+    bytes: Vec<u8>,
+    /// What the state was when it began, ordered or not.
+    expected: Vec<u8>,
+    wrong: Option<String>,
 }
 
 impl<'a, A, E, S> Run<'a, A, E, S>
@@ -346,6 +369,7 @@ where
             seq: 0,
             got,
             due,
+            cut: Cut::default(),
         }
     }
 
@@ -366,6 +390,10 @@ where
                 .and_then(|()| if poll == Poll::Always { self.compare_counters(counters) } else { Ok(()) })
                 .map_err(|why| format!("step {number} {:?}: {why}", &steps[next..=number]))?;
             next = number + 1;
+            self.cut();
+            if let Some(why) = self.cut.wrong.take() {
+                return Err(format!("after step {number}: {why}"));
+            }
             let every = self.mode.restore_every;
             if self.mode.snapshot {
                 self.kernel.snapshot();
@@ -508,10 +536,58 @@ where
             self.kernel.drain(at_most, |pane| self.got.push(row(&pane)));
             return;
         }
-        for _ in 0..at_most {
+        for count in 0..at_most {
             let Some(pane) = self.kernel.poll() else { break };
             self.got.push(row(&pane));
+            if count % 2 == 0 {
+                self.cut();
+            }
         }
+    }
+
+    /// Goes on with a snapshot, or begins one.
+    fn cut(&mut self) {
+        if self.mode.cut == 0 {
+            return;
+        }
+        match self.kernel.write_snapshot(self.mode.cut, &mut self.cut.bytes) {
+            SnapshotProgress::More => {}
+            SnapshotProgress::None => {
+                self.cut.expected = self.kernel.snapshot();
+                let kind = self.kernel.begin_snapshot(self.cut.last).expect("none is being taken");
+                if (kind == SnapshotKind::Changes) != self.cut.last.is_some() {
+                    self.cut.wrong = Some(format!("a snapshot since {:?} is of {kind:?}", self.cut.last));
+                }
+                if self.mode.ordered && self.kernel.snapshot() != self.cut.expected {
+                    self.cut.wrong = Some("beginning a snapshot changes the state (S1)".to_string());
+                }
+            }
+            SnapshotProgress::Done(id) => {
+                self.cut.chain.push(std::mem::take(&mut self.cut.bytes));
+                self.cut.last = Some(id);
+                self.cut.wrong = self.compare_chain(id).err();
+            }
+        }
+    }
+
+    /// Restored, the chain gives the state at the last cut.
+    fn compare_chain(&mut self, id: SnapshotId) -> Result<(), String> {
+        let compacted = {
+            let chain: Vec<&[u8]> = self.cut.chain.iter().map(Vec::as_slice).collect();
+            let chain = Chain::read(&chain).map_err(|error| error.to_string())?;
+            equal("id of the chain", &chain.id(), &id)?;
+            let fresh = (self.set_up)(build(&self.case.config, self.aggregate.clone(), self.mode)?);
+            let restored = fresh.restore_chain(&chain).map_err(|error| error.to_string())?;
+            if self.mode.ordered && restored.snapshot() != self.cut.expected {
+                return Err("a snapshot taken in steps is not that of the state as it was (S1)".to_string());
+            }
+            equal("length of snapshot", &restored.snapshot().len(), &self.cut.expected.len())?;
+            chain.compact()
+        };
+        if self.cut.chain.len() > 3 {
+            self.cut.chain = vec![compacted];
+        }
+        Ok(())
     }
 
     fn restore(&mut self) -> Result<(), String> {

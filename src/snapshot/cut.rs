@@ -1,0 +1,238 @@
+//! Snapshots that are taken in steps, while the stream goes on.
+//!
+//! A *cut* is made at once: what is small is written then, and of all else it is noted that it is still to be held. From
+//! then on whatever changes is held as it was before it changes for the first time, and each step holds some of what
+//! has not changed. So nothing is copied but what is written, everything is encoded once, and a step, like a push, does as
+//! much as it is told. (The idea is that of incremental garbage collectors which keep a snapshot at the beginning: Yuasa,
+//! "Real-time garbage collection on general-purpose machines", Journal of Systems and Software 1990.)
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::hash::Hash;
+
+use serde::Serialize;
+
+use super::SnapshotId;
+use super::frame::{Section, Writer};
+use super::record::{put, put_blob, put_bytes};
+use super::write::{put_cell, put_entry};
+use crate::aggregate::Aggregate;
+use crate::keyed::Cell;
+use crate::operator::Windowing;
+use crate::slice::Run;
+
+/// A snapshot that is being taken.
+#[derive(Debug)]
+pub(crate) struct Cut {
+    writer: Writer,
+    /// What was written at once.
+    ready: Vec<u8>,
+}
+
+/// What a snapshot holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotKind {
+    /// The whole state.
+    Full,
+    /// What has changed since another: it is restored together with that.
+    Changes,
+}
+
+/// How far a snapshot is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a snapshot is not one before it is done"]
+pub enum SnapshotProgress {
+    /// None is being taken.
+    None,
+    /// There is more of it.
+    More,
+    /// That was all of it.
+    Done(SnapshotId),
+}
+
+/// A snapshot was begun while another was being taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotUnderWay;
+
+impl fmt::Display for SnapshotUnderWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("another snapshot is being taken: write it to its end, or abandon it")
+    }
+}
+
+impl fmt::Debug for SnapshotUnderWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SnapshotUnderWay({self})")
+    }
+}
+
+impl core::error::Error for SnapshotUnderWay {}
+
+impl<K, V, A> Windowing<K, V, A>
+where
+    K: Hash + Eq + Clone + Serialize,
+    A: Aggregate<V>,
+    A::Acc: Serialize,
+{
+    /// Begins a snapshot of the state as it is now, to be written by [`write_snapshot`](Self::write_snapshot) while the
+    /// stream goes on: of the whole of it or, given the last snapshot that was begun like this and is kept, of what has changed
+    /// since.
+    ///
+    /// O(slices + partitions + what waits to be polled but windows' own panes), and a bit for each key. Until it is done the state
+    /// takes more: what has been encoded and not been fetched, a bit for each key, and the tables of slices that would have
+    /// expired. [`state_bytes`](Self::state_bytes) does not count that.
+    ///
+    /// ```
+    /// use chrono::TimeDelta;
+    /// use floodmark::snapshot::{Chain, SnapshotKind, SnapshotProgress};
+    /// use floodmark::{Config, Count, Timestamp};
+    ///
+    /// let config = Config::tumbling(TimeDelta::minutes(1)).ascending();
+    /// let mut windows = config.clone().build(Count)?;
+    /// let input = windows.add_partition();
+    /// windows.push(input, Timestamp::from_micros(7), "alpha".to_string(), ())?;
+    ///
+    /// assert_eq!(windows.begin_snapshot(None)?, SnapshotKind::Full);
+    /// // What comes now is not in it.
+    /// windows.push(input, Timestamp::from_micros(8), "alpha".to_string(), ())?;
+    /// let mut bytes = Vec::new();
+    /// let first = loop {
+    ///     match windows.write_snapshot(1000, &mut bytes) {
+    ///         // (Something else may be done here.)
+    ///         SnapshotProgress::More => {}
+    ///         SnapshotProgress::Done(id) => break id,
+    ///         SnapshotProgress::None => unreachable!("one has begun"),
+    ///     }
+    /// };
+    /// assert_eq!(windows.begin_snapshot(Some(first))?, SnapshotKind::Changes);
+    /// let mut changes = Vec::new();
+    /// while windows.write_snapshot(1000, &mut changes) == SnapshotProgress::More {}
+    ///
+    /// let chain = Chain::read(&[&bytes, &changes])?;
+    /// let mut restored = config.build::<String, (), _>(Count)?.restore_chain(&chain)?;
+    /// restored.finish();
+    /// assert_eq!(restored.poll().map(|pane| pane.value), Some(2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When another is being taken.
+    pub fn begin_snapshot(&mut self, since: Option<SnapshotId>) -> Result<SnapshotKind, SnapshotUnderWay> {
+        if self.cut.is_some() {
+            return Err(SnapshotUnderWay);
+        }
+        let since = since.map(|SnapshotId(id)| id).filter(|&id| self.last_cut.take() == Some(id));
+        let is_of_changes = since.is_some();
+        let slices = self.store.begin_cut(put_entry::<K, A::Acc>, is_of_changes);
+        let kept: Vec<bool> = (self.keyed.iter_mut())
+            .map(|(_, keyed)| keyed.begin_cut(put_changed::<K, A::Acc>, is_of_changes))
+            .collect();
+        self.firing.begin_cut(put_key::<K>);
+        let mut ready = Vec::new();
+        let mut writer = Writer::new(&mut ready);
+        self.put_head(&mut writer, (since, &slices, &kept), &mut ready);
+        self.cut = Some(Cut { writer, ready });
+        self.last_cut = None;
+        Ok(if is_of_changes { SnapshotKind::Changes } else { SnapshotKind::Full })
+    }
+}
+
+impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
+    /// Appends more of the snapshot that is being taken to `out`: of as many entries as `most`, and what has been held of
+    /// others since the last call. It is written when that says so; bytes may be taken out of `out` between calls.
+    ///
+    /// O(`most`), and O(bytes held since).
+    ///
+    /// # Panics
+    ///
+    /// Like pushes and polls while a snapshot is being taken: when a key's or an accumulator's own `Serialize` fails, as it
+    /// must not.
+    pub fn write_snapshot(&mut self, most: usize, out: &mut Vec<u8>) -> SnapshotProgress {
+        let Some(mut cut) = self.cut.take() else { return SnapshotProgress::None };
+        match out.is_empty() {
+            true => core::mem::swap(out, &mut cut.ready),
+            false => out.append(&mut cut.ready),
+        }
+        let mut left = most.max(1);
+        while left > 0 {
+            let Some(looked) = self.write_some(&mut cut.writer, left, out) else {
+                let id = cut.writer.finish(out);
+                self.end_cut();
+                self.last_cut = Some(id);
+                return SnapshotProgress::Done(SnapshotId(id));
+            };
+            left = left.saturating_sub(looked.max(1));
+        }
+        self.cut = Some(cut);
+        SnapshotProgress::More
+    }
+
+    /// Gives up the snapshot that is being taken, if one is. The next one has to be of the whole state.
+    pub fn abandon_snapshot(&mut self) {
+        self.cut = None;
+        self.end_cut();
+    }
+
+    /// How much it has looked at; none if there is nothing more.
+    fn write_some(&mut self, writer: &mut Writer, most: usize, out: &mut Vec<u8>) -> Option<usize> {
+        if let Some((run, looked)) = self.firing.hold_some(most, &self.store) {
+            put_run(writer, (Section::Remaining, None::<()>), run, out);
+            return Some(looked);
+        }
+        if let Some((slice, run, looked)) = self.store.hold_some(most) {
+            put_run(writer, (Section::Entries, Some(slice)), run, out);
+            return Some(looked);
+        }
+        let mut keyed = self.keyed.iter_mut();
+        let (number, (run, looked)) =
+            keyed.find_map(|(number, keyed)| Some((*number, keyed.hold_some(most)?)))?;
+        put_run(writer, (Section::Cells, Some(number)), run, out);
+        Some(looked)
+    }
+
+    fn end_cut(&mut self) {
+        self.store.end_cut();
+        self.keyed.iter_mut().for_each(|(_, keyed)| keyed.end_cut());
+        self.firing.end_cut();
+        // Events may go the short way again.
+        self.open_store();
+    }
+}
+
+/// Writes a section of records of something.
+fn put_run<I: Serialize>(
+    writer: &mut Writer,
+    (section, of): (Section, Option<I>),
+    run: Run,
+    out: &mut Vec<u8>,
+) {
+    if run.count == 0 {
+        return;
+    }
+    writer.section(section, out, |bytes| {
+        let bytes = match of {
+            Some(of) => put(&of, bytes),
+            None => bytes,
+        };
+        let mut bytes = put(&run.count, bytes);
+        bytes.extend_from_slice(&run.records);
+        bytes
+    });
+}
+
+fn put_key<K: Serialize>(key: &K, bytes: Vec<u8>) -> Vec<u8> {
+    put_blob(key, bytes)
+}
+
+/// A cell that has changed, or that it is gone.
+fn put_changed<K: Serialize, T: Serialize>(
+    number: u32,
+    cell: Option<&Cell<K, T>>,
+    bytes: Vec<u8>,
+) -> Vec<u8> {
+    match cell {
+        Some(cell) => put_cell(number, cell, bytes),
+        None => put_bytes(&[], put_bytes(&[], put(&number, bytes))),
+    }
+}
