@@ -138,7 +138,10 @@ fn misplaced(section: Section) -> RestoreError {
 }
 
 /// A payload that is one value.
-fn whole<'a, T: serde::Deserialize<'a>>(payload: &'a [u8], section: Section) -> Result<T, RestoreError> {
+pub(super) fn whole<'a, T: serde::Deserialize<'a>>(
+    payload: &'a [u8],
+    section: Section,
+) -> Result<T, RestoreError> {
     let mut input = Input::new(payload, section);
     let value = input.get()?;
     input.end()?;

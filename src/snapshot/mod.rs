@@ -43,11 +43,13 @@ mod cut;
 mod frame;
 mod read;
 mod record;
+mod summary;
 mod write;
 
 pub use chain::{Chain, SliceSummary, SnapshotId};
 pub(crate) use cut::Cut;
 pub use cut::{SnapshotKind, SnapshotProgress, SnapshotUnderWay};
+pub use summary::{DefinitionSummary, Summary};
 
 use alloc::format;
 use alloc::string::String;

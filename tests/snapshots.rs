@@ -1,0 +1,250 @@
+//! Snapshots that are taken in steps, and those of changes (S1, S2). That every case of the harness is run with them going
+//! on is in `harness/mod.rs`; here are many keys, sizes and what is refused.
+
+use chrono::TimeDelta;
+use floodmark::snapshot::{Chain, SnapshotId, SnapshotKind, SnapshotProgress};
+use floodmark::{Config, Count, Sum, Timestamp, Windowing, Windows};
+use proptest::prelude::*;
+
+type Kernel = Windowing<u64, i64, (Count, Sum<fn(&i64) -> i64, i64>)>;
+
+fn micros(micros: i64) -> TimeDelta {
+    TimeDelta::microseconds(micros)
+}
+
+fn build(config: &Config, indexed: bool) -> Kernel {
+    let value: fn(&i64) -> i64 = |value| *value;
+    let kernel = config.clone().build((Count, Sum::of(value))).unwrap().ordered();
+    if indexed { kernel.indexed() } else { kernel }
+}
+
+/// Writes what there is to write.
+fn written(kernel: &mut Kernel, most: usize) -> (Vec<u8>, SnapshotId) {
+    let mut bytes = Vec::new();
+    loop {
+        match kernel.write_snapshot(most, &mut bytes) {
+            SnapshotProgress::More => {}
+            SnapshotProgress::Done(id) => return (bytes, id),
+            SnapshotProgress::None => panic!("none is being taken"),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Do {
+    /// Events of so many keys from one on, one by one or as a batch.
+    Push {
+        first: u64,
+        count: u64,
+        batch: bool,
+    },
+    /// The stream goes on by so much time.
+    Pass(i64),
+    Poll(usize),
+    /// A step of the snapshot that is being taken, or the beginning of one.
+    Snapshot(usize),
+}
+
+fn doing() -> impl Strategy<Value = Do> {
+    prop_oneof![
+        4 => (0..20_000u64, 1..6_000u64, any::<bool>())
+            .prop_map(|(first, count, batch)| Do::Push { first, count, batch }),
+        2 => (0..9i64).prop_map(Do::Pass),
+        2 => (0..8_000usize).prop_map(Do::Poll),
+        5 => prop_oneof![1..50usize, 500..9_000usize].prop_map(Do::Snapshot),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// With so many keys that tables grow a few entries at a time, and cells and columns come and go.
+    #[test]
+    fn s1_a_snapshot_taken_in_steps_is_of_the_state_as_it_was(
+        doings in prop::collection::vec(doing(), 1..60),
+        windows in prop_oneof![Just(0), Just(1), Just(2)],
+        indexed: bool,
+    ) {
+        let config = match windows {
+            0 => Config::tumbling(micros(10)).allowed_lateness(micros(5)),
+            1 => Config::sliding(micros(12), micros(4)).allowed_lateness(micros(8)),
+            _ => Config::windows([Windows::session(micros(4)), Windows::tumbling(micros(7))]),
+        };
+        let config = config.max_disorder(micros(3));
+        let mut kernel = build(&config, indexed);
+        let input = kernel.add_partition();
+        let (mut now, mut chain, mut bytes) = (0, Vec::<Vec<u8>>::new(), Vec::new());
+        let (mut expected, mut last) = (Vec::new(), None);
+        for step in doings {
+            match step {
+                Do::Push { first, count, batch } => {
+                    let keys: Vec<u64> = (first..first + count).map(|key| key * 7 % 20_011).collect();
+                    let times: Vec<i64> = keys.iter().map(|key| now - (*key % 9) as i64).collect();
+                    let values: Vec<i64> = keys.iter().map(|key| *key as i64).collect();
+                    if batch {
+                        let times = floodmark::Times::micros(&times);
+                        let _ = kernel.push_batch(input, times, &keys, &values).unwrap();
+                    } else {
+                        for ((key, time), value) in keys.iter().zip(times).zip(values) {
+                            let _ = kernel.push(input, Timestamp::from_micros(time), *key, value).unwrap();
+                        }
+                    }
+                }
+                Do::Pass(time) => now += time,
+                Do::Poll(most) => {
+                    kernel.drain(most, |_| ());
+                }
+                Do::Snapshot(most) => match kernel.write_snapshot(most, &mut bytes) {
+                    SnapshotProgress::None => {
+                        expected = kernel.snapshot();
+                        let _ = kernel.begin_snapshot(last).unwrap();
+                        prop_assert!(kernel.snapshot() == expected, "beginning one changes nothing");
+                    }
+                    SnapshotProgress::More => {}
+                    SnapshotProgress::Done(id) => {
+                        last = Some(id);
+                        chain.push(std::mem::take(&mut bytes));
+                        let all: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
+                        let all = Chain::read(&all).unwrap();
+                        let restored = build(&config, indexed).restore_chain(&all).unwrap();
+                        prop_assert!(restored.snapshot() == expected, "after {} snapshots", chain.len());
+                        if chain.len() > 2 {
+                            // What goes on from the chain goes on from what was made of it.
+                            let compacted = all.compact();
+                            prop_assert_eq!(Chain::read(&[&compacted]).unwrap().id(), id);
+                            chain = vec![compacted];
+                        }
+                    }
+                },
+            }
+        }
+    }
+}
+
+/// A kernel with a slice for each second, in each the same keys.
+fn minutes_of(seconds: i64, keys: u64, sliding: bool) -> (Kernel, floodmark::Partition) {
+    let config = match sliding {
+        true => Config::sliding(TimeDelta::seconds(60), TimeDelta::seconds(1)),
+        false => Config::tumbling(TimeDelta::seconds(1)).allowed_lateness(TimeDelta::seconds(60)),
+    };
+    let mut kernel = build(&config.max_disorder(TimeDelta::seconds(1)), false);
+    let input = kernel.add_partition();
+    for second in 0..seconds {
+        push_second(&mut kernel, input, second, keys);
+    }
+    (kernel, input)
+}
+
+fn push_second(kernel: &mut Kernel, input: floodmark::Partition, second: i64, keys: u64) {
+    for key in 0..keys {
+        let time = Timestamp::from_micros(second * 1_000_000);
+        let _ = kernel.push(input, time, key, 1).unwrap();
+    }
+    while kernel.poll().is_some() {}
+}
+
+#[test]
+fn s1_of_sixty_slices_the_changes_are_those_of_the_newest() {
+    for sliding in [false, true] {
+        let (mut kernel, input) = minutes_of(100, 500, sliding);
+        assert!(kernel.live_slices() >= 60, "{} slices", kernel.live_slices());
+        assert_eq!(kernel.begin_snapshot(None).unwrap(), SnapshotKind::Full);
+        let (full, id) = written(&mut kernel, 1000);
+        push_second(&mut kernel, input, 99, 500);
+        push_second(&mut kernel, input, 100, 500);
+        let expected = kernel.snapshot();
+        assert_eq!(kernel.begin_snapshot(Some(id)).unwrap(), SnapshotKind::Changes);
+        let (changes, _) = written(&mut kernel, 1000);
+        assert!(changes.len() * 10 < full.len(), "{} of {} bytes", changes.len(), full.len());
+        let chain = Chain::read(&[&full, &changes]).unwrap();
+        let restored = minutes_of(0, 0, sliding).0;
+        assert!(restored.restore_chain(&chain).is_err(), "a kernel that has a partition is not fresh");
+        let config = match sliding {
+            true => Config::sliding(TimeDelta::seconds(60), TimeDelta::seconds(1)),
+            false => Config::tumbling(TimeDelta::seconds(1)).allowed_lateness(TimeDelta::seconds(60)),
+        };
+        let fresh = build(&config.max_disorder(TimeDelta::seconds(1)), false);
+        assert_eq!(fresh.restore_chain(&chain).unwrap().snapshot(), expected);
+    }
+}
+
+#[test]
+fn s1_a_snapshot_that_is_not_kept_is_not_gone_on_from() {
+    let (mut kernel, input) = minutes_of(3, 10, false);
+    assert_eq!(kernel.write_snapshot(1, &mut Vec::new()), SnapshotProgress::None);
+    let _ = kernel.begin_snapshot(None).unwrap();
+    let error = kernel.begin_snapshot(None).unwrap_err().to_string();
+    assert_eq!(error, "another snapshot is being taken: write it to its end, or abandon it");
+    let (_, first) = written(&mut kernel, 7);
+    // A second one, which the host could not store: the next one is asked for with the first.
+    let _ = kernel.begin_snapshot(Some(first)).unwrap();
+    let _ = written(&mut kernel, 7);
+    push_second(&mut kernel, input, 3, 10);
+    assert_eq!(kernel.begin_snapshot(Some(first)).unwrap(), SnapshotKind::Full);
+    let (_, third) = written(&mut kernel, 7);
+    assert_eq!(kernel.begin_snapshot(Some(third)).unwrap(), SnapshotKind::Changes);
+    kernel.abandon_snapshot();
+    assert_eq!(kernel.write_snapshot(1, &mut Vec::new()), SnapshotProgress::None);
+    assert_eq!(kernel.begin_snapshot(Some(third)).unwrap(), SnapshotKind::Full);
+}
+
+#[test]
+fn s3_chains_that_are_none_are_named() {
+    let (mut kernel, input) = minutes_of(3, 10, false);
+    let mut taken = Vec::new();
+    let mut last = None;
+    for second in 3..6 {
+        let _ = kernel.begin_snapshot(last).unwrap();
+        let (bytes, id) = written(&mut kernel, 7);
+        last = Some(id);
+        taken.push(bytes);
+        push_second(&mut kernel, input, second, 10);
+    }
+    let [full, second, third] = [&taken[0][..], &taken[1][..], &taken[2][..]];
+    assert!(Chain::read(&[full, second, third]).is_ok());
+    for (chain, why) in [
+        (&[][..], "there is no snapshot"),
+        (&[second], "holds the changes since snapshot"),
+        (&[full, full], "snapshot 1 of the chain is a full one"),
+        (&[full, third], "snapshot 1 of the chain holds the changes since"),
+        (&[full, third, second], "snapshot 1 of the chain holds the changes since"),
+    ] {
+        let error = Chain::read(chain).unwrap_err();
+        assert!(error.is_chain() && error.to_string().contains(why), "{error}");
+    }
+    let compacted = Chain::read(&[full, second]).unwrap().compact();
+    assert!(Chain::read(&[&compacted, third]).is_ok());
+}
+
+#[test]
+fn s3_a_summary_needs_no_types() {
+    let config = Config::windows([
+        Windows::sliding(TimeDelta::seconds(60), TimeDelta::seconds(30)),
+        Windows::session(TimeDelta::seconds(5)).allowed_lateness(TimeDelta::seconds(1)),
+    ]);
+    let value: fn(&i64) -> i64 = |value| *value;
+    let mut kernel = config
+        .max_disorder(TimeDelta::seconds(2))
+        .build::<String, i64, _>((Count, Sum::of(value)))
+        .unwrap()
+        .ordered();
+    let (input, _) = (kernel.add_partition(), kernel.add_partition());
+    for (second, key) in [(1, "alpha"), (2, "beta"), (31, "alpha"), (32, "alpha")] {
+        let _ = kernel.push(input, Timestamp::from_micros(second * 1_000_000), key.into(), 1).unwrap();
+    }
+    let bytes = kernel.snapshot();
+    let summary = Chain::read(&[&bytes]).unwrap().summary().unwrap().to_string();
+    let (_, shown) = summary.split_once('\n').unwrap();
+    let expected = "\
+aggregate (count, sum i64)
+windows 0: sliding, PT60S every PT30S; allowed lateness P0D
+windows 1: sessions, gap PT5S; allowed lateness PT1S; 3 of single keys in 99 bytes
+watermark nothing known
+partition 0: Active, watermark 1970-01-01T00:00:30Z, latest event 1970-01-01T00:00:32Z
+partition 1: Waiting, watermark nothing known, no event yet
+events: 4 accepted, 0 late; 0 wait to be polled
+slice 1970-01-01T00:00:00Z to 1970-01-01T00:00:30Z: 2 keys in 19 bytes
+slice 1970-01-01T00:00:30Z to 1970-01-01T00:01:00Z: 1 keys in 10 bytes
+2 slices, 3 entries in 29 bytes";
+    assert_eq!(shown, expected);
+}
