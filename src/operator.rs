@@ -410,22 +410,15 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
 }
 
 impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
-    /// Holds all that the events of a block are about to change, for the snapshot that is being taken, and opens the slices for
-    /// them; if they may make anything else change, does nothing.
-    pub(crate) fn hold_block<'a, Q: ToKey<K> + 'a>(
-        &mut self,
-        mut events: impl Iterator<Item = (i64, &'a Q)>,
-    ) -> bool {
+    /// Opens the slices while a snapshot is being taken, for events that hold what they change; whether that can be.
+    pub(crate) fn open_to_hold(&mut self) -> bool {
         if self.progress.is_unsettled() || !self.may_open() {
             return false;
         }
-        self.store.open(self.sealed);
-        let Self { store, algebra, .. } = self;
-        let is_held = events.all(|(time, key)| store.hold_open(time, algebra.hashing.hash(key), key));
-        if !is_held {
-            self.store.close();
+        if !self.store.is_open() {
+            self.store.open(self.sealed);
         }
-        is_held
+        true
     }
 
     // Offering.

@@ -28,6 +28,9 @@ pub(super) trait Find<K, V, A: Aggregate<V>, Q>: Copy {
     /// The partial of a key: if it is there, it is nearly always found.
     fn get<'e>(entries: &'e mut Entries<K, A::Acc>, place: u64, key: &Q) -> Option<&'e mut A::Acc>;
 
+    /// The same, held for the snapshot that is being taken.
+    fn get_held<'e>(entries: &'e mut Entries<K, A::Acc>, place: u64, key: &Q) -> Option<&'e mut A::Acc>;
+
     /// Adds an event that it finds no partial for, if nothing but the entries changes by it; whether it did.
     fn add_absent(
         algebra: &Algebra<K, V, A>,
@@ -63,6 +66,11 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>> Find<K, V, A, Q> for
     }
 
     #[inline(always)]
+    fn get_held<'e>(entries: &'e mut Entries<K, A::Acc>, hash: u64, key: &Q) -> Option<&'e mut A::Acc> {
+        entries.table_mut().get_held(hash, key)
+    }
+
+    #[inline(always)]
     fn add_absent(
         algebra: &Algebra<K, V, A>,
         entries: &mut Entries<K, A::Acc>,
@@ -71,6 +79,53 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>> Find<K, V, A, Q> for
         (at, value): (Timestamp, &V),
     ) -> bool {
         algebra.add_unfound(entries.table_mut(), hash, key, at, value)
+    }
+}
+
+/// The same while a snapshot is being taken: what an event changes is held first.
+#[derive(Clone, Copy)]
+pub(super) struct Holding<F>(pub(super) F);
+
+impl<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>, F: Find<K, V, A, Q>> Find<K, V, A, Q>
+    for Holding<F>
+{
+    #[inline(always)]
+    fn add_block(
+        _: &Algebra<K, V, A>,
+        _: &mut OpenPair<'_, K, A::Acc>,
+        _: Sides,
+        _: &Columns<'_, Q, V>,
+    ) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn place(hashing: &Hashing<K>, key: &Q, index: Option<&u32>) -> u64 {
+        F::place(hashing, key, index)
+    }
+
+    #[inline(always)]
+    fn get<'e>(entries: &'e mut Entries<K, A::Acc>, place: u64, key: &Q) -> Option<&'e mut A::Acc> {
+        F::get_held(entries, place, key)
+    }
+
+    #[inline(always)]
+    fn get_held<'e>(entries: &'e mut Entries<K, A::Acc>, place: u64, key: &Q) -> Option<&'e mut A::Acc> {
+        F::get_held(entries, place, key)
+    }
+
+    #[inline(always)]
+    fn add_absent(
+        algebra: &Algebra<K, V, A>,
+        entries: &mut Entries<K, A::Acc>,
+        place: u64,
+        key: &Q,
+        event: (Timestamp, &V),
+    ) -> bool {
+        if entries.is_cut() {
+            entries.hold(algebra.hashing.hash(key), key);
+        }
+        F::add_absent(algebra, entries, place, key, event)
     }
 }
 
@@ -101,6 +156,13 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>> Find<K, V, A, Q> for
     #[inline(always)]
     fn get<'e>(entries: &'e mut Entries<K, A::Acc>, index: u64, _: &Q) -> Option<&'e mut A::Acc> {
         entries.dense_mut()?.get_mut(index as usize)
+    }
+
+    #[inline(always)]
+    fn get_held<'e>(entries: &'e mut Entries<K, A::Acc>, index: u64, _: &Q) -> Option<&'e mut A::Acc> {
+        let dense = entries.dense_mut()?;
+        dense.hold(index as usize);
+        dense.get_mut(index as usize)
     }
 
     #[inline(always)]

@@ -12,7 +12,7 @@ use core::hash::Hash;
 use core::hint::black_box;
 use core::ops::RangeInclusive;
 
-use find::{ByHash, ByIndex, Find};
+use find::{ByHash, ByIndex, Find, Holding};
 pub(crate) use outcomes::Outcomes;
 pub use outcomes::{Exception, Exceptions};
 
@@ -289,6 +289,27 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         }
     }
 
+    /// The same for the entries of slices: whether one is held already is as good as random, and a branch that is taken
+    /// wrongly keeps their misses apart.
+    #[inline(never)]
+    fn touch_entries<Q: ToKey<K>, F: Find<K, V, A, Q>>(
+        &mut self,
+        _: F,
+        columns: &Columns<'_, Q, V>,
+        from: usize,
+        end: usize,
+    ) {
+        let Self { store, algebra, .. } = self;
+        let mut tables = store.open_tables();
+        let touched = (from..end).map(|place| {
+            let key = &columns.keys[place];
+            let at = F::place(&algebra.hashing, key, columns.indices.get(place));
+            let table = tables.at(columns.time(place));
+            usize::from(table.is_some_and(|table| F::get(table, at, key).is_some()))
+        });
+        black_box(touched.sum::<usize>());
+    }
+
     // Events that go into slices.
 
     /// Tells the events' indices first.
@@ -325,7 +346,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         self.push_open_block(find, columns, partitions, next, end);
     }
 
-    /// The same while a snapshot is being taken: what the block may change is held first.
+    /// The same while a snapshot is being taken.
     #[inline(never)]
     fn push_held_block<Q: ToKey<K>, F: Find<K, V, A, Q>>(
         &mut self,
@@ -335,14 +356,21 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         next: &mut usize,
         end: usize,
     ) {
-        let events = (*next..end).map(|place| (columns.time(place), &columns.keys[place]));
-        if self.hold_block(events) {
-            self.push_open_block(find, columns, partitions, next, end);
-            self.open_store();
+        if self.open_to_hold() {
+            self.touch_entries(find, columns, *next, end);
         }
         while *next < end {
-            self.take_other(columns, partitions, next);
+            match self.open_to_hold() {
+                true => match self.run(Holding(find), columns, partitions, next, end) {
+                    Stop::End => {}
+                    Stop::Heap { before, after } => self.note_heap(columns.time(*next - 1), before, after),
+                    Stop::Other => self.take_other(columns, partitions, next),
+                },
+                false => self.take_other(columns, partitions, next),
+            }
         }
+        // Single events go the long way, which holds what they change.
+        self.open_store();
     }
 
     fn push_open_block<Q: ToKey<K>, F: Find<K, V, A, Q>>(

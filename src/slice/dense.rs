@@ -196,10 +196,16 @@ impl<K, T> Dense<K, T> {
 
     /// Holds an entry that is about to change; whether it is there. One that comes now comes too late.
     pub(crate) fn hold(&mut self, index: usize) -> bool {
-        let Some(mut marks) = self.marks.take() else { return self.has(index) };
-        marks.hold(index, self.at(index));
-        self.marks = Some(marks);
-        self.has(index)
+        let is_here = self.has(index);
+        if let Some(marks) = &mut self.marks {
+            let (page, place) = (index / PAGE, index % PAGE);
+            let places = self.keys.get(page).zip(self.partials.get(page)).filter(|_| is_here);
+            marks.hold(
+                index,
+                places.and_then(|(keys, partials)| Some((keys.get(place)?, partials.get(place)?))),
+            );
+        }
+        is_here
     }
 
     pub(crate) fn hold_some(&mut self, most: usize) -> usize {

@@ -111,8 +111,13 @@ impl<K, T> Marks<K, T> {
         if self.held.as_mut().is_some_and(|held| held.hold(spot))
             && let Some(entry) = entry
         {
-            self.run.put(self.put, entry);
+            self.put(entry);
         }
+    }
+
+    #[inline(never)]
+    fn put(&mut self, entry: (&K, &T)) {
+        self.run.put(self.put, entry);
     }
 
     /// Holds some entries; at how many spots it has looked.

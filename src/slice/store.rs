@@ -348,6 +348,11 @@ impl<K, T> Store<K, T> {
         self.swap_hot();
     }
 
+    /// Whether it lets events in.
+    pub(crate) fn is_open(&self) -> bool {
+        self.gate < i64::MAX || self.hot.span > 0
+    }
+
     /// Lets no event in by [`Store::open_at`].
     pub(crate) fn close(&mut self) {
         self.gate = i64::MAX;
@@ -792,14 +797,6 @@ impl<K, T> Store<K, T> {
 }
 
 impl<K: Hash + Eq + Clone, T> Store<K, T> {
-    /// Holds what an event at `time` of a key is about to change, where [`Store::open_at`] leads; whether it is there.
-    pub(crate) fn hold_open<Q: ToKey<K>>(&mut self, time: i64, hash: u64, key: &Q) -> bool {
-        match self.open_at(time) {
-            Some(table) if table.is_cut() => table.hold(hash, key),
-            _ => true,
-        }
-    }
-
     /// Expires all slices before `slice`; their tables are kept for others, unless nothing is live for the
     /// second time in a row, or the input has ended: then all memory is returned, which is the answer.
     pub(crate) fn expire_before(&mut self, slice: i64, at_end: bool, hashing: &Hashing<K>) -> bool {

@@ -277,6 +277,17 @@ impl<K, T> Table<K, T> {
 }
 
 impl<K: Hash + Eq + Clone, T> Table<K, T> {
+    /// The partial of a key, held for the snapshot that is being taken, if it is among those that have moved.
+    #[inline]
+    pub(crate) fn get_held<Q: ToKey<K>>(&mut self, hash: u64, key: &Q) -> Option<&mut T> {
+        let spot = self.entries.find_bucket_index(hash, |(k, _)| key.is(k))?;
+        let (key, partial) = self.entries.get_bucket_mut(spot)?;
+        if let Some(marks) = &mut self.marks {
+            marks.entries.hold(spot, Some((key, partial)));
+        }
+        Some(partial)
+    }
+
     /// Holds an entry that is about to change for a snapshot that is being taken; whether it is there.
     pub(crate) fn hold<Q: ToKey<K>>(&mut self, hash: u64, key: &Q) -> bool {
         if let Some(spot) = self.entries.find_bucket_index(hash, |(k, _)| key.is(k)) {

@@ -16,7 +16,24 @@ pub(super) fn put<T: Serialize + ?Sized>(value: &T, bytes: Vec<u8>) -> Vec<u8> {
 }
 
 /// Behind the number of its bytes, so that it can be copied and skipped by who does not know its type.
+#[inline]
 pub(super) fn put_blob<T: Serialize + ?Sized>(value: &T, mut bytes: Vec<u8>) -> Vec<u8> {
+    // Almost all are small: written on the stack first, a vector need not be asked for room with each byte.
+    let mut buffer = [0; SMALL + 1];
+    if let Ok(small) = postcard::to_slice(value, &mut buffer[1..]) {
+        let length = small.len();
+        buffer[0] = length as u8;
+        bytes.extend_from_slice(&buffer[..=length]);
+        return bytes;
+    }
+    put_large(value, bytes)
+}
+
+/// The longest value that is written on the stack; the number of its bytes takes one.
+const SMALL: usize = 63;
+
+#[inline(never)]
+fn put_large<T: Serialize + ?Sized>(value: &T, mut bytes: Vec<u8>) -> Vec<u8> {
     let start = bytes.len();
     bytes.push(0);
     bytes = put(value, bytes);
