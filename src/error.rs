@@ -283,6 +283,7 @@ pub(crate) enum RestoreErrorKind {
     Configuration { what: &'static str, snapshot: String, configured: String },
     NotFresh,
     Chain { place: usize, since: Option<u64>, before: Option<u64> },
+    Parts { part: usize, why: &'static str },
 }
 
 impl RestoreError {
@@ -313,6 +314,11 @@ impl RestoreError {
     /// The snapshots are not one and those of the changes since, in their order.
     pub fn is_chain(&self) -> bool {
         matches!(self.kind, RestoreErrorKind::Chain { .. })
+    }
+
+    /// The snapshots cannot be split, or do not belong together.
+    pub fn is_parts(&self) -> bool {
+        matches!(self.kind, RestoreErrorKind::Parts { .. })
     }
 
     /// The format is of a version that this release does not read.
@@ -371,6 +377,9 @@ impl fmt::Display for RestoreError {
                      {before:016x}"
                 ),
             },
+            RestoreErrorKind::Parts { part, why } => {
+                write!(f, "snapshot {part} cannot be split or merged: {why}")
+            }
             RestoreErrorKind::NotFresh => f.write_str(
                 "a snapshot is restored into a kernel that has just been built, and this one was used",
             ),

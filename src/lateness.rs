@@ -9,6 +9,9 @@ use crate::windows::Assigner;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lateness {
     pub(crate) allowed: i64,
+    /// Windows that end by this have closed whatever is allowed, because it was less when they did. None have at the
+    /// beginning of time.
+    pub(crate) closed: i64,
 }
 
 /// What becomes of an event in the windows of one definition.
@@ -43,15 +46,30 @@ impl Memo {
 }
 
 impl Lateness {
+    pub(crate) const fn new(allowed: i64) -> Self {
+        Self { allowed, closed: i64::MIN }
+    }
+
+    /// The same where less was allowed up to now, at this watermark.
+    pub(crate) fn grown_from(self, before: Self, watermark: i64) -> Self {
+        let closed = match self.allowed > before.allowed {
+            true => before.closed_up_to(watermark).unwrap_or(i64::MAX),
+            false => before.closed,
+        };
+        Self { allowed: self.allowed, closed }
+    }
+
     /// The watermark at which a window that ends at `end` closes. Saturating: with the longest lateness that is
     /// at the end of input, when every window closes.
     pub(crate) fn closes(self, end: i64) -> i64 {
-        end.saturating_add(self.allowed)
+        // (An end may lie before time begins, and stand at its beginning.)
+        let had_closed = self.closed > i64::MIN && end <= self.closed;
+        if had_closed { i64::MIN } else { end.saturating_add(self.allowed) }
     }
 
     /// The windows that end by this have closed; `None`: all have, at the end of input.
     pub(crate) fn closed_up_to(self, watermark: i64) -> Option<i64> {
-        (watermark < i64::MAX).then(|| watermark.saturating_sub(self.allowed))
+        (watermark < i64::MAX).then(|| watermark.saturating_sub(self.allowed).max(self.closed))
     }
 
     /// The end of the first window that still accepts at this watermark.
@@ -59,6 +77,7 @@ impl Lateness {
         let closed = self.closed_up_to(watermark)?;
         // Exact also where what has closed lies before time begins.
         let exact = i128::from(watermark) - i128::from(self.allowed);
+        let exact = if self.closed > i64::MIN { exact.max(self.closed.into()) } else { exact };
         match assigner {
             Assigner::Periodic(grid) => Some(grid.first_ending_after(exact).1),
             Assigner::Cumulative(grid) => Some(grid.first_ending_after(exact).1),

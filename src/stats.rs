@@ -30,6 +30,24 @@ impl Counters {
         self.accepted + self.partly_late + self.late + self.unassigned + self.rejected
     }
 
+    /// Counts what another kernel has counted, too.
+    pub(crate) fn absorb(&mut self, other: &Self) {
+        let Self { accepted, partly_late, late, unassigned, rejected, suspect, windows_fired, panes_fired } =
+            self;
+        for (count, more) in [
+            (accepted, other.accepted),
+            (partly_late, other.partly_late),
+            (late, other.late),
+            (unassigned, other.unassigned),
+            (rejected, other.rejected),
+            (suspect, other.suspect),
+            (windows_fired, other.windows_fired),
+            (panes_fired, other.panes_fired),
+        ] {
+            *count = count.saturating_add(more);
+        }
+    }
+
     /// Whether a count is so large that no stream can have led to it, nor can be counted on from there.
     pub(crate) fn has_absurd(&self) -> bool {
         let Self { accepted, partly_late, late, unassigned, rejected, suspect, windows_fired, panes_fired } =

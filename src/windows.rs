@@ -349,7 +349,7 @@ impl Windows {
         }
         let definition = Definition {
             assigner: self.kind.assigner()?,
-            lateness: Lateness { allowed: not_negative("the allowed lateness", self.allowed_lateness)? },
+            lateness: Lateness::new(not_negative("the allowed lateness", self.allowed_lateness)?),
             late_firing: self.late_firing,
             trigger: self.trigger.rules()?,
             accumulation: self.accumulation,

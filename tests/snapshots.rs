@@ -2,8 +2,8 @@
 //! on is in `harness/mod.rs`; here are many keys, sizes and what is refused.
 
 use chrono::TimeDelta;
-use floodmark::snapshot::{Chain, SnapshotId, SnapshotKind, SnapshotProgress};
-use floodmark::{Config, Count, Sum, Timestamp, Windowing, Windows};
+use floodmark::snapshot::{Chain, SnapshotId, SnapshotKind, SnapshotProgress, part_of};
+use floodmark::{Config, Count, Sum, Suspect, Timestamp, Trigger, Windowing, Windows};
 use proptest::prelude::*;
 
 type Kernel = Windowing<u64, i64, (Count, Sum<fn(&i64) -> i64, i64>)>;
@@ -168,6 +168,33 @@ fn s1_of_sixty_slices_the_changes_are_those_of_the_newest() {
     }
 }
 
+/// However events come: a slice that has changed is among the changes.
+#[test]
+fn s1_changes_by_whole_blocks_are_changes() {
+    let config = Config::tumbling(micros(1000)).max_disorder(micros(700)).allowed_lateness(micros(50));
+    for (indexed, shift) in [(false, 0), (false, 600), (true, 0), (true, 600)] {
+        let mut kernel = build(&config, indexed);
+        let input = kernel.add_partition();
+        let (mut chain, mut last): (Vec<Vec<u8>>, _) = (Vec::new(), None);
+        for round in 0..4 {
+            // Into one slice or two, and now and then some that are late.
+            let late = |n: i64| if round == 3 && n % 5 == 0 { 1200 } else { 0 };
+            let times: Vec<i64> = (0..600).map(|n| shift + 1500 + n + 10 * round - late(n)).collect();
+            let keys: Vec<u64> = (0..600).map(|key| key % 50).collect();
+            let times = floodmark::Times::micros(&times);
+            let _ = kernel.push_batch(input, times, &keys, &[1; 600]).unwrap();
+            let expected = kernel.snapshot();
+            let _ = kernel.begin_snapshot(last).unwrap();
+            let (bytes, id) = written(&mut kernel, 100);
+            chain.push(bytes);
+            last = Some(id);
+            let all: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
+            let restored = build(&config, indexed).restore_chain(&Chain::read(&all).unwrap()).unwrap();
+            assert!(restored.snapshot() == expected, "round {round}");
+        }
+    }
+}
+
 #[test]
 fn s1_a_snapshot_that_is_not_kept_is_not_gone_on_from() {
     let (mut kernel, input) = minutes_of(3, 10, false);
@@ -216,6 +243,89 @@ fn s3_chains_that_are_none_are_named() {
     assert!(Chain::read(&[&compacted, third]).is_ok());
 }
 
+/// What is configured now counts from now on; what has closed stays closed.
+#[test]
+fn s4_a_larger_lateness_opens_nothing_that_has_closed() {
+    let tumbling = |lateness| Config::tumbling(micros(10)).allowed_lateness(micros(lateness));
+    let sessions = |lateness| Config::session(micros(3)).allowed_lateness(micros(lateness));
+    let build = |config: Config| config.build::<u32, i64, _>(Count).unwrap().ordered();
+    for (before, after) in [(tumbling(5), tumbling(40)), (sessions(5), sessions(40))] {
+        let mut kernel = build(before.ascending());
+        let input = kernel.add_partition();
+        for time in [2, 14, 33] {
+            let _ = kernel.push(input, Timestamp::from_micros(time), 1, 0).unwrap();
+        }
+        while kernel.poll().is_some() {}
+        let mut kernel = build(after.clone().ascending()).restore(&kernel.snapshot()).unwrap();
+        // The watermark is 33, up to which [10, 20) has closed, and so has a session that ends by 28.
+        let verdicts = |kernel: &mut Windowing<u32, i64, Count>| {
+            [13, 16, 22, 29].map(|time| {
+                matches!(
+                    kernel.push(input, Timestamp::from_micros(time), 2, 0).unwrap(),
+                    floodmark::Admission::Accepted
+                )
+            })
+        };
+        assert_eq!(verdicts(&mut kernel), [false, false, kernel.live_slices() > 0, true]);
+        while kernel.poll().is_some() {}
+        // It is remembered, and is not what was allowed before that counts from now on.
+        let mut kernel = build(after.ascending()).restore(&kernel.snapshot()).unwrap();
+        assert_eq!(verdicts(&mut kernel), [false, false, kernel.live_slices() > 0, true]);
+        let _ = kernel.push(input, Timestamp::from_micros(60), 1, 0).unwrap();
+        assert_eq!(verdicts(&mut kernel), [false, false, kernel.live_slices() > 0, true]);
+        let _ = kernel.push(input, Timestamp::from_micros(90), 1, 0).unwrap();
+        assert_eq!(verdicts(&mut kernel), [false; 4]);
+    }
+}
+
+#[test]
+fn s4_what_only_the_future_is_judged_by_may_change() {
+    let base = || {
+        Config::sliding(micros(20), micros(10))
+            .max_disorder(micros(5))
+            .idle_timeout(micros(7))
+            .max_future_skew(micros(1000), Suspect::Reject)
+    };
+    let build = |config: Config| config.build::<u32, i64, _>(Count).unwrap().ordered();
+    let mut kernel = build(base());
+    let input = kernel.add_partition();
+    for time in 0..50 {
+        let _ = kernel.push(input, Timestamp::from_micros(time), (time % 3) as u32, 0).unwrap();
+    }
+    let _ = kernel.poll();
+    let snapshot = kernel.snapshot();
+    let panes = |mut kernel: Windowing<u32, i64, Count>| {
+        kernel.finish();
+        let mut panes = Vec::new();
+        while let Some(pane) = kernel.poll() {
+            panes.push((pane.window, *pane.key, pane.value));
+        }
+        panes
+    };
+    let expected = panes(build(base()).restore(&snapshot).unwrap());
+    assert_eq!(expected.len(), 17);
+    for config in [
+        base().idle_timeout(micros(9)),
+        base().close_after_quiet(micros(9)),
+        base().max_future_skew(micros(3), Suspect::Admit),
+    ] {
+        assert_eq!(panes(build(config).restore(&snapshot).unwrap()), expected);
+    }
+    let subtracting = build(base()).subtract_on_evict();
+    assert_eq!(panes(subtracting.restore(&snapshot).unwrap()), expected);
+    // Early panes come as often as is said now.
+    let early = |every| build(base().trigger(Trigger::on_time().early_every_events(every)));
+    let mut kernel = early(100);
+    let input = kernel.add_partition();
+    for time in 0..4 {
+        let _ = kernel.push(input, Timestamp::from_micros(time), 1, 0).unwrap();
+    }
+    let mut kernel = early(5).restore(&kernel.snapshot()).unwrap();
+    assert!(kernel.poll().is_none());
+    let _ = kernel.push(input, Timestamp::from_micros(4), 1, 0).unwrap();
+    assert_eq!(kernel.poll().map(|pane| pane.value), Some(5));
+}
+
 #[test]
 fn s3_a_summary_needs_no_types() {
     let config = Config::windows([
@@ -247,4 +357,148 @@ slice 1970-01-01T00:00:00Z to 1970-01-01T00:00:30Z: 2 keys in 19 bytes
 slice 1970-01-01T00:00:30Z to 1970-01-01T00:01:00Z: 1 keys in 10 bytes
 2 slices, 3 entries in 29 bytes";
     assert_eq!(shown, expected);
+}
+
+// Moving state (S5).
+
+#[derive(Clone, Debug)]
+enum Turn {
+    Event {
+        key: u32,
+        time: i64,
+    },
+    /// The watermark of one of two partitions rises.
+    Rise {
+        second: bool,
+        by: i64,
+    },
+    Poll,
+    /// From here on there are so many kernels.
+    Rescale(u32),
+}
+
+fn turns() -> impl Strategy<Value = Vec<Turn>> {
+    let turn = prop_oneof![
+        8 => (0..12u32, -15..25i64).prop_map(|(key, time)| Turn::Event { key, time }),
+        2 => (any::<bool>(), 0..12i64).prop_map(|(second, by)| Turn::Rise { second, by }),
+        1 => Just(Turn::Poll),
+        1 => (1..6u32).prop_map(Turn::Rescale),
+    ];
+    prop::collection::vec(turn, 1..120)
+}
+
+type Small = Windowing<u32, i64, (Count, Sum<fn(&i64) -> i64, i64>)>;
+type Told = (u32, i64, i64, u32, (u64, i64), bool, u32);
+
+/// The panes of a stream that so many kernels take, those of each turn sorted, and how many events were late.
+fn told(config: &Config, turns: &[Turn], rescales: bool) -> (Vec<Vec<Told>>, u64) {
+    let value: fn(&i64) -> i64 = |value| *value;
+    let fresh = || -> Small { config.clone().build((Count, Sum::of(value))).unwrap() };
+    let mut kernels = vec![fresh()];
+    let inputs = [kernels[0].add_partition(), kernels[0].add_partition()];
+    let (mut marks, mut told) = ([0, 0], Vec::new());
+    let poll = |kernels: &mut Vec<Small>, told: &mut Vec<Vec<Told>>| {
+        let mut panes: Vec<Told> = Vec::new();
+        for kernel in kernels {
+            kernel.drain(usize::MAX, |pane| {
+                let (start, end) = (pane.window.start.as_micros(), pane.window.end.as_micros());
+                let is_late = pane.timing == floodmark::Timing::Late;
+                panes.push((pane.definition, start, end, *pane.key, pane.value, is_late, pane.index));
+            });
+        }
+        panes.sort_unstable();
+        told.push(panes);
+    };
+    for (number, turn) in turns.iter().enumerate() {
+        match *turn {
+            Turn::Event { key, time } => {
+                let place = part_of(&key, kernels.len() as u32) as usize;
+                let time = Timestamp::from_micros(marks[0].min(marks[1]) + time);
+                let _ = kernels[place].push(inputs[number % 2], time, key, number as i64).unwrap();
+            }
+            Turn::Rise { second, by } => {
+                marks[usize::from(second)] += by;
+                for kernel in &mut kernels {
+                    let mark = floodmark::Watermark::from_micros(marks[usize::from(second)]);
+                    kernel.set_watermark(inputs[usize::from(second)], mark).unwrap();
+                }
+            }
+            Turn::Poll => poll(&mut kernels, &mut told),
+            Turn::Rescale(parts) => {
+                poll(&mut kernels, &mut told);
+                if rescales {
+                    let taken: Vec<Vec<u8>> = kernels.iter().map(Small::snapshot).collect();
+                    let chains: Vec<Chain<'_>> =
+                        taken.iter().map(|bytes| Chain::read(&[bytes]).unwrap()).collect();
+                    let merged = Chain::merge(&chains).unwrap();
+                    let split = Chain::read(&[&merged]).unwrap().split(parts).unwrap();
+                    kernels = split.iter().map(|part| fresh().restore(part).unwrap()).collect();
+                }
+            }
+        }
+    }
+    kernels.iter_mut().for_each(Small::finish);
+    poll(&mut kernels, &mut told);
+    (told, kernels.iter().map(|kernel| kernel.counters().late).sum())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn s5_however_often_state_is_moved_the_results_are_those_of_one_kernel(
+        turns in turns(),
+        windows in 0..4,
+        lateness in 0..20i64,
+    ) {
+        let late = |windows: Windows| windows.allowed_lateness(micros(lateness));
+        let config = match windows {
+            0 => Config::windows([late(Windows::tumbling(micros(10)))]),
+            1 => Config::windows([late(Windows::sliding(micros(12), micros(3)))]),
+            2 => Config::windows([late(Windows::session(micros(4))), late(Windows::tumbling(micros(7)))]),
+            _ => Config::windows([late(
+                Windows::tumbling(micros(10)).trigger(Trigger::on_time().early_every_events(3)),
+            )]),
+        };
+        prop_assert_eq!(told(&config, &turns, true), told(&config, &turns, false));
+    }
+}
+
+#[test]
+fn s5_what_cannot_be_moved_is_named() {
+    let build = || -> Small {
+        let value: fn(&i64) -> i64 = |value| *value;
+        Config::tumbling(micros(10)).ascending().build((Count, Sum::of(value))).unwrap()
+    };
+    let mut kernel = build();
+    let input = kernel.add_partition();
+    for key in 0..100 {
+        let _ = kernel.push(input, Timestamp::from_micros(key), key as u32, 1).unwrap();
+    }
+    let waiting = kernel.snapshot();
+    kernel.drain(usize::MAX, |_| ());
+    let rest = kernel.snapshot();
+    let _ = kernel.push(input, Timestamp::from_micros(105), 1, 1).unwrap();
+    kernel.drain(usize::MAX, |_| ());
+    let further = kernel.snapshot();
+    let [waiting, rest, further] = [&waiting, &rest, &further].map(|bytes| Chain::read(&[bytes]).unwrap());
+    let error = waiting.split(2).unwrap_err();
+    assert!(error.is_parts());
+    assert_eq!(
+        error.to_string(),
+        "snapshot 0 cannot be split or merged: something waits to be polled: poll until there is nothing first"
+    );
+    let parts = rest.split(3).unwrap();
+    let counts: Vec<usize> = parts.iter().map(|part| build().restore(part).unwrap().live_slices()).collect();
+    assert!(counts.iter().all(|&count| count <= 1));
+    let error = Chain::merge(&[rest, further]).unwrap_err().to_string();
+    assert!(error.starts_with("snapshot 1 cannot be split or merged: it has another watermark"), "{error}");
+    assert!(Chain::merge(&[]).unwrap_err().is_chain());
+    // Every key has a part, all parts have keys, and what is a part of more stays together.
+    let mut seen = [0; 7];
+    for key in 0..7000u64 {
+        seen[part_of(&key, 7) as usize] += 1;
+        assert_eq!(part_of(&key, 5), part_of(&key, 20) / 4);
+    }
+    assert!(seen.iter().all(|count| (800..1200).contains(count)), "{seen:?}");
 }

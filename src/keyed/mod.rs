@@ -922,9 +922,15 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     /// Takes a cell from a snapshot, or says why it cannot be one.
     pub(crate) fn restore_cell<V, A: Aggregate<V, Acc = T>>(
         &mut self,
-        cell: Cell<K, T>,
+        mut cell: Cell<K, T>,
         algebra: &Algebra<K, V, A>,
     ) -> Result<(), &'static str> {
+        // (It may have been of another trigger.)
+        let trigger = &self.rules.trigger;
+        cell.state.early = cell.state.early.filter(|_| trigger.early_time.is_some());
+        if trigger.early_ticks.is_none() {
+            cell.state.tick = Tick::None;
+        }
         let window = (cell.start, cell.end);
         let key_hash = algebra.hashing.hash(&cell.key);
         let is_session = matches!(self.rules.assigner, Assigner::Session { .. });

@@ -507,6 +507,51 @@ mod tests {
         assert!(moving as usize > 100_000 / STEP, "entries moved in {moving} insertions");
     }
 
+    /// A snapshot that begins at any point of a table's growth holds what was there, each entry once.
+    #[test]
+    fn a_cut_holds_every_entry_once_as_it_was() {
+        fn put(key: &u32, count: &u32, mut bytes: Vec<u8>) -> Vec<u8> {
+            bytes.extend_from_slice(&key.to_le_bytes());
+            bytes.extend_from_slice(&count.to_le_bytes());
+            bytes
+        }
+        let hashing = Hashing::new(Some(1));
+        for begun in [10, 3000, 7168, 7170, 7200, 7280, 14_336, 14_340, 14_400] {
+            for (step, more) in [(1, 100), (7, 9000), (300, 20_000), (1, 30_000)] {
+                let mut both = Both::default();
+                (0..begun).for_each(|key| both.insert(key, &hashing));
+                let expected = both.map.clone();
+                let mut runs = Vec::new();
+                both.table.as_mut().unwrap().begin_cut(put);
+                for key in 0..more {
+                    // One that may be there already, and one that is not.
+                    let table = both.table.as_mut().unwrap();
+                    let old = key * 31 % (begun + 1);
+                    table.hold(hashing.hash(&old), &old);
+                    both.insert(old, &hashing);
+                    both.insert(begun + 1 + key, &hashing);
+                    let table = both.table.as_mut().unwrap();
+                    if key % 3 == 0 {
+                        table.hold_some(step);
+                        runs.push(table.take_held());
+                    }
+                }
+                let table = both.table.as_mut().unwrap();
+                while !table.is_held() {
+                    table.hold_some(100);
+                }
+                runs.push(table.take_held());
+                let counted: u64 = runs.iter().map(|run| run.count).sum();
+                assert_eq!(counted, u64::from(begun), "begun at {begun}, {more} more");
+                let records = runs.iter().flat_map(|run| run.records.chunks_exact(8));
+                let number = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().unwrap());
+                let held: BTreeMap<u32, u32> =
+                    records.map(|record| (number(&record[..4]), number(&record[4..]))).collect();
+                assert_eq!(held, expected, "begun at {begun}, {more} more");
+            }
+        }
+    }
+
     #[test]
     fn what_is_outgrown_is_freed() {
         let (hashing, mut both) = (Hashing::new(Some(1)), Both::default());

@@ -41,6 +41,7 @@
 mod chain;
 mod cut;
 mod frame;
+mod parts;
 mod read;
 mod record;
 mod summary;
@@ -49,6 +50,7 @@ mod write;
 pub use chain::{Chain, SliceSummary, SnapshotId};
 pub(crate) use cut::Cut;
 pub use cut::{SnapshotKind, SnapshotProgress, SnapshotUnderWay};
+pub use parts::part_of;
 pub use summary::{DefinitionSummary, Summary};
 
 use alloc::format;
@@ -185,7 +187,8 @@ impl Description {
         }
     }
 
-    /// An error that names the first difference, if there is one.
+    /// An error that names the first difference that matters, if there is one. What matters is what the state was made by;
+    /// not how it is kept, or what only events and ticks to come are judged by.
     fn check(&self, configured: &Self) -> Result<(), RestoreError> {
         same("a number of definitions of", &self.definitions.len(), &configured.definitions.len())?;
         for (taken, configured) in self.definitions.iter().zip(&configured.definitions) {
@@ -193,17 +196,13 @@ impl Description {
         }
         same("a bound of disorder in µs of", &self.bound, &configured.bound)?;
         same("a learned bound of disorder:", &self.learning, &configured.learning)?;
-        same(
-            "µs of quiet before windows are closed:",
-            &self.close_after_quiet,
-            &configured.close_after_quiet,
-        )?;
-        same("an idle timeout in µs of", &self.idle_timeout, &configured.idle_timeout)?;
         same("the watermark held for partitions that resume:", &self.hold, &configured.hold)?;
-        same("an allowed skew into the future in µs, and suspects admitted:", &self.skew, &configured.skew)?;
         same("gaps of sessions chosen by events:", &self.own_gaps, &configured.own_gaps)?;
-        same("ordered output:", &self.ordered, &configured.ordered)?;
-        same("subtract-on-evict:", &self.subtract_on_evict, &configured.subtract_on_evict)?;
+        same("ordered output:", &self.ordered, &configured.ordered)
+    }
+
+    /// That it is the same aggregate.
+    fn check_aggregate(&self, configured: &Self) -> Result<(), RestoreError> {
         same("the aggregate", &self.aggregate, &configured.aggregate)
     }
 }
@@ -211,14 +210,21 @@ impl Description {
 impl DefinitionDescription {
     fn check(&self, configured: &Self) -> Result<(), RestoreError> {
         same("the windows (in µs)", &self.windows, &configured.windows)?;
-        same("an allowed lateness in µs of", &self.allowed_lateness, &configured.allowed_lateness)?;
+        if configured.allowed_lateness < self.allowed_lateness {
+            // (More is no contradiction: see `Lateness::grown_from`.)
+            let what = "a larger allowed lateness in µs, of";
+            same(what, &self.allowed_lateness, &configured.allowed_lateness)?;
+        }
         same("late firing once per drain:", &self.once_per_drain, &configured.once_per_drain)?;
         same("the trigger", &self.base, &configured.base)?;
-        same("events between early panes:", &self.early_events, &configured.early_events)?;
-        same("µs between early panes:", &self.early_time, &configured.early_time)?;
-        same("µs of the clock between early panes:", &self.early_ticks, &configured.early_ticks)?;
         same("panes that are", &self.accumulation, &configured.accumulation)?;
+        same("early panes or none:", &self.fires_early(), &configured.fires_early())?;
         same("µs for which keys without events are filled:", &self.fill, &configured.fill)
+    }
+
+    /// Whether there are early panes: then more is known of windows than the sum of their slices.
+    fn fires_early(&self) -> bool {
+        self.early_events.is_some() || self.early_time.is_some() || self.early_ticks.is_some()
     }
 }
 
@@ -266,6 +272,8 @@ struct SliceHead {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct KeyedHead {
     definition: u32,
+    /// Windows that end by this have closed, whatever is allowed.
+    closed: i64,
     last_fired: Option<(i64, i64)>,
     cells: u64,
     /// Cells that do not follow have not changed: they are in the snapshot before.
@@ -295,10 +303,14 @@ struct PaneHeader {
 }
 
 /// The fixed part of what the section 'firing' has of one definition; sequences follow it.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 struct Cursor {
     fired: i64,
     positions: Positions,
+    /// Windows that end by this have closed, whatever is allowed.
+    closed: i64,
+    /// A window is due that has not fired. It follows from all else, for who does not know what windows are.
+    is_due: bool,
 }
 
 /// The window being drained.

@@ -6,7 +6,7 @@ use core::hash::Hash;
 
 use serde::de::DeserializeOwned;
 
-use super::chain::{CellRecord, Chain, Run};
+use super::chain::{CellRecord, Chain, Run, whole};
 use super::frame::Section;
 use super::record::Input;
 use super::{
@@ -15,7 +15,8 @@ use super::{
 use crate::aggregate::Aggregate;
 use crate::error::{RestoreError, RestoreErrorKind};
 use crate::fire::{Refire, Reissue};
-use crate::keyed::{Cell, Emission};
+use crate::keyed::{Cell, Emission, Replaced};
+use crate::lateness::Lateness;
 use crate::lattice::Lattice;
 use crate::operator::Windowing;
 use crate::queue::{Queued, What};
@@ -33,7 +34,10 @@ where
     /// configuration and the same aggregate. The same calls then give the same results as if it had never
     /// stopped (S2).
     ///
-    /// The configuration's state budget and seed may differ.
+    /// The configuration may differ where the state does not depend on it: the state budget, the seed, an allowed lateness
+    /// that is larger (windows that have closed stay closed), the allowed skew into the future, the idle timeout, after how
+    /// long a quiet windows are closed, how often early panes come where there are some, whether slices are subtracted on
+    /// eviction or keys have an index. Partitions can be added at any time.
     ///
     /// # Errors
     ///
@@ -48,20 +52,60 @@ where
     /// # Errors
     ///
     /// When they were written under another configuration or contradict themselves.
-    pub fn restore_chain(mut self, chain: &Chain<'_>) -> Result<Self, RestoreError> {
+    pub fn restore_chain(self, chain: &Chain<'_>) -> Result<Self, RestoreError> {
+        let taken: Description = whole(chain.head.configuration, Section::Configuration)?;
+        taken.check_aggregate(&Description::of(&self))?;
+        self.restore_migrated(chain, |partial: A::Acc| partial)
+    }
+}
+
+impl<K, V, A> Windowing<K, V, A>
+where
+    K: Hash + Eq + Clone + DeserializeOwned,
+    A: Aggregate<V>,
+{
+    /// The state of a snapshot and those of the changes since, in a kernel with another aggregate or whose accumulators are
+    /// serialized in another way: `migrate` makes one of now of each one of then.
+    ///
+    /// ```
+    /// use chrono::TimeDelta;
+    /// use floodmark::{Config, Count, Sum, Timestamp, snapshot::Chain};
+    ///
+    /// let config = Config::tumbling(TimeDelta::minutes(1)).ascending();
+    /// let mut counts = config.clone().build(Count)?;
+    /// let input = counts.add_partition();
+    /// counts.push(input, Timestamp::from_micros(7), "alpha".to_string(), 5_u64)?;
+    /// let snapshot = counts.snapshot();
+    ///
+    /// // From now on there are sums besides; of what has been there nobody knows them.
+    /// let both = config.build((Count, Sum::of(|bytes: &u64| *bytes)))?;
+    /// let mut both = both.restore_migrated(&Chain::read(&[&snapshot])?, |count: u64| (count, 0))?;
+    /// both.push(input, Timestamp::from_micros(8), "alpha".to_string(), 3)?;
+    /// both.finish();
+    /// assert_eq!(both.poll().map(|pane| pane.value), Some((2, 3)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When they were written under another configuration, the accumulators of then are of another type, or they contradict
+    /// themselves.
+    pub fn restore_migrated<T: DeserializeOwned>(
+        mut self,
+        chain: &Chain<'_>,
+        mut migrate: impl FnMut(T) -> A::Acc,
+    ) -> Result<Self, RestoreError> {
         if !self.is_fresh() {
             return Err(RestoreErrorKind::NotFresh.into());
         }
-        let head = &chain.head;
-        let mut input = Input::new(head.configuration, Section::Configuration);
-        let taken: Description = input.get()?;
-        input.end()?;
+        let (head, migrate) = (&chain.head, &mut migrate);
+        let taken: Description = whole(head.configuration, Section::Configuration)?;
         taken.check(&Description::of(&self))?;
         self.read_progress(head.progress)?;
-        self.read_slices(chain)?;
+        self.read_slices(chain, migrate)?;
         match (head.firing, self.firing.sliced.is_empty()) {
             (None, true) => {}
-            (Some(payload), false) => self.read_firing(payload, &chain.remaining)?,
+            (Some(payload), false) => self.read_firing(payload, &taken, &chain.remaining)?,
             (None, false) => return Err(RestoreError::unreadable(Section::Firing.name(), "it is missing")),
             (Some(_), true) => {
                 let why = "no definition is made of slices";
@@ -73,9 +117,9 @@ where
             return Err(RestoreError::unreadable(Section::Keyed.name(), why));
         }
         for (place, ((head, asides), cells)) in head.keyed.iter().zip(&chain.cells).enumerate() {
-            self.read_keyed(place, *head, asides.clone(), cells)?;
+            self.read_keyed(place, (*head, &taken), (asides.clone(), cells), migrate)?;
         }
-        self.read_queue(head.queue)?;
+        self.read_queue(head.queue, migrate)?;
         self.resume_from_snapshot();
         Ok(self)
     }
@@ -93,7 +137,11 @@ where
         Ok(())
     }
 
-    fn read_slices(&mut self, chain: &Chain<'_>) -> Result<(), RestoreError> {
+    fn read_slices<T: DeserializeOwned>(
+        &mut self,
+        chain: &Chain<'_>,
+        migrate: &mut impl FnMut(T) -> A::Acc,
+    ) -> Result<(), RestoreError> {
         let lattice = self.store.lattice();
         for head in &chain.head.slices {
             let unreadable = |why| RestoreError::unreadable(Section::Slices.name(), why);
@@ -102,13 +150,17 @@ where
                 return Err(unreadable("a slice is not where its number says"));
             }
         }
-        chain.entries.iter().try_for_each(|run| self.read_entries(run))
+        chain.entries.iter().try_for_each(|run| self.read_entries(run, migrate))
     }
 
-    fn read_entries(&mut self, run: &Run<'_, i64>) -> Result<(), RestoreError> {
+    fn read_entries<T: DeserializeOwned>(
+        &mut self,
+        run: &Run<'_, i64>,
+        migrate: &mut impl FnMut(T) -> A::Acc,
+    ) -> Result<(), RestoreError> {
         let (slice, mut input) = (run.of, run.records.clone());
         for _ in 0..run.count {
-            let (key, partial): (K, A::Acc) = (input.blob()?, input.blob()?);
+            let (key, partial): (K, A::Acc) = (input.blob()?, migrate(input.blob()?));
             let hash = self.algebra.hashing.hash(&key);
             if self.store.get_mut(slice, hash, &key).is_some() {
                 return Err(input.unreadable("a key stands twice in a slice"));
@@ -136,10 +188,15 @@ where
         }
     }
 
-    fn read_firing(&mut self, payload: &[u8], remaining: &[Input<'_>]) -> Result<(), RestoreError> {
+    fn read_firing(
+        &mut self,
+        payload: &[u8],
+        taken: &Description,
+        remaining: &[Input<'_>],
+    ) -> Result<(), RestoreError> {
         let mut input = Input::new(payload, Section::Firing);
         for place in 0..self.firing.sliced.len() {
-            self.read_sliced(place, &mut input)?;
+            self.read_sliced(place, taken, &mut input)?;
         }
         let (draining, has_refire): (Option<Draining>, bool) = input.get()?;
         let mut keys: Vec<K> = Vec::new();
@@ -163,12 +220,19 @@ where
     }
 
     /// One definition: how far it has fired, and what late events have left.
-    fn read_sliced(&mut self, place: usize, input: &mut Input<'_>) -> Result<(), RestoreError> {
-        let Cursor { fired, positions } = input.get()?;
+    fn read_sliced(
+        &mut self,
+        place: usize,
+        taken: &Description,
+        input: &mut Input<'_>,
+    ) -> Result<(), RestoreError> {
+        let Cursor { fired, positions, closed, is_due: _ } = input.get()?;
+        let watermark = self.progress.settled();
         let lattice = self.store.lattice();
         let sliced = &mut self.firing.sliced[place];
         check_positions(positions, lattice, &sliced.assigner).map_err(|why| input.unreadable(why))?;
         sliced.fired = fired;
+        sliced.lateness = sliced.lateness.grown_from(taken.lateness_of(sliced.number, closed), watermark);
         if positions.first < positions.beyond {
             self.store.seal_before(positions.beyond, &self.algebra.hashing);
         }
@@ -229,17 +293,18 @@ impl<K, V, A> Windowing<K, V, A>
 where
     K: Hash + Eq + Clone + DeserializeOwned,
     A: Aggregate<V>,
-    A::Acc: DeserializeOwned,
 {
-    fn read_keyed(
+    fn read_keyed<T: DeserializeOwned>(
         &mut self,
         place: usize,
-        head: KeyedHead,
-        mut input: Input<'_>,
-        cells: &[CellRecord<'_>],
+        (head, taken): (KeyedHead, &Description),
+        (mut input, cells): (Input<'_>, &[CellRecord<'_>]),
+        migrate: &mut impl FnMut(T) -> A::Acc,
     ) -> Result<(), RestoreError> {
-        let algebra = &self.algebra;
+        let (algebra, watermark) = (&self.algebra, self.progress.settled());
         let (number, keyed) = &mut self.keyed[place];
+        let lateness = &mut keyed.rules.lateness;
+        *lateness = lateness.grown_from(taken.lateness_of(*number, head.closed), watermark);
         if head.definition != *number {
             return Err(input.unreadable("definitions are not in order"));
         }
@@ -247,7 +312,9 @@ where
             let (mut of_key, mut rest) =
                 (Input::new(record.key, Section::Cells), Input::new(record.rest, Section::Cells));
             let key: K = of_key.get()?;
-            let (header, partial, replaced): CellRest<A::Acc> = rest.get()?;
+            let (header, partial, replaced): CellRest<T> = rest.get()?;
+            let partial = partial.map(&mut *migrate);
+            let replaced = replaced.into_iter().map(|pane| pane.migrated(migrate)).collect();
             of_key.end()?;
             rest.end()?;
             let CellHeader { start, end, last, reach, state } = header;
@@ -257,14 +324,18 @@ where
         let asides: usize = input.get()?;
         for _ in 0..asides {
             let (rank, key): ((i64, i64, i64), K) = (input.get()?, input.blob()?);
-            let pane = pane(&mut input)?;
+            let pane = pane(&mut input, migrate)?;
             keyed.restore_aside(rank, key, pane, algebra).map_err(|why| input.unreadable(why))?;
         }
         keyed.restore_last_fired(head.last_fired);
         input.end()
     }
 
-    fn read_queue(&mut self, payload: &[u8]) -> Result<(), RestoreError> {
+    fn read_queue<T: DeserializeOwned>(
+        &mut self,
+        payload: &[u8],
+        migrate: &mut impl FnMut(T) -> A::Acc,
+    ) -> Result<(), RestoreError> {
         let mut input = Input::new(payload, Section::Queue);
         let watermark = self.progress.settled();
         let entries: usize = input.get()?;
@@ -278,14 +349,14 @@ where
             let (what, heap) = match input.get()? {
                 QueuedKind::Event => {
                     let (until, slice): (u32, i64) = input.get()?;
-                    let partial: A::Acc = input.blob()?;
+                    let partial = migrate(input.blob()?);
                     self.check_slice(slice).map_err(|why| input.unreadable(why))?;
                     let heap = self.algebra.aggregate.heap_bytes(&partial);
                     (What::Event { slice, partial, until }, heap)
                 }
                 QueuedKind::Until(until) => (What::Until(until), 0),
                 QueuedKind::Pane(definition) => {
-                    let pane = pane(&mut input)?;
+                    let pane = pane(&mut input, migrate)?;
                     if !self.keyed.iter().any(|(number, _)| *number == definition) {
                         return Err(input.unreadable("a pane of a definition that has none of its kind"));
                     }
@@ -300,7 +371,27 @@ where
 }
 
 /// A pane that nobody has polled.
-fn pane<T: DeserializeOwned>(input: &mut Input<'_>) -> Result<Emission<T>, RestoreError> {
-    let (PaneHeader { start, end, timing, index }, partial, replaced) = input.blob()?;
-    Ok(Emission { start, end, partial, timing, index, replaced })
+fn pane<T: DeserializeOwned, U>(
+    input: &mut Input<'_>,
+    migrate: &mut impl FnMut(T) -> U,
+) -> Result<Emission<U>, RestoreError> {
+    let (PaneHeader { start, end, timing, index }, partial, replaced): (_, _, Vec<Replaced<T>>) =
+        input.blob()?;
+    let replaced = replaced.into_iter().map(|pane| pane.migrated(migrate)).collect();
+    Ok(Emission { start, end, partial: migrate(partial), timing, index, replaced })
+}
+
+impl<T> Replaced<T> {
+    fn migrated<U>(self, migrate: &mut impl FnMut(T) -> U) -> Replaced<U> {
+        let Self { start, end, partial } = self;
+        Replaced { start, end, partial: migrate(partial) }
+    }
+}
+
+impl Description {
+    /// The lateness that was allowed by a definition whose windows that end by `closed` had closed anyway.
+    fn lateness_of(&self, number: u32, closed: i64) -> Lateness {
+        let definition = self.definitions.get(number as usize);
+        Lateness { allowed: definition.map_or(i64::MAX, |definition| definition.allowed_lateness), closed }
+    }
 }

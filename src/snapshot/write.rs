@@ -84,6 +84,7 @@ where
         for (place, (number, keyed)) in self.keyed.iter().enumerate() {
             let head = KeyedHead {
                 definition: *number,
+                closed: keyed.rules.lateness.closed,
                 last_fired: keyed.last_fired(),
                 cells: keyed.live() as u64,
                 is_kept: kept.get(place).is_some_and(|&is_kept| is_kept),
@@ -96,7 +97,8 @@ where
     fn put_firing(&self, mut bytes: Vec<u8>) -> Vec<u8> {
         let firing = &self.firing;
         for sliced in &firing.sliced {
-            bytes = put_sliced(sliced, self.order, bytes);
+            let (due, _) = sliced.next_due(&self.store, self.progress.settled(), self.progress.before_end());
+            bytes = put_sliced(sliced, due.is_some(), self.order, bytes);
         }
         let draining = firing.drain.as_ref().map(|drain| {
             let (definition, (start, end)) = (firing.sliced[drain.place].number, drain.window);
@@ -127,11 +129,12 @@ where
     }
 }
 
-fn put_sliced<K, T>(sliced: &Sliced<K, T>, order: Option<Order<K>>, bytes: Vec<u8>) -> Vec<u8>
+fn put_sliced<K, T>(sliced: &Sliced<K, T>, is_due: bool, order: Option<Order<K>>, bytes: Vec<u8>) -> Vec<u8>
 where
     K: Serialize,
 {
-    let cursor = Cursor { fired: sliced.fired, positions: sliced.combine.positions() };
+    let (fired, positions) = (sliced.fired, sliced.combine.positions());
+    let cursor = Cursor { fired, positions, closed: sliced.lateness.closed, is_due };
     let mut bytes = put(&cursor, bytes);
     bytes = put(&sliced.reissues.len(), bytes);
     for (end, reissues) in &sliced.reissues {

@@ -877,8 +877,13 @@ impl Progress {
     }
 }
 
+/// Since when both have been quiet, if they have.
+fn later(one: Option<i64>, other: Option<i64>) -> Option<i64> {
+    Some(one?.max(other?))
+}
+
 /// What a snapshot keeps of [`Progress`]: everything but what follows from it.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Saved {
     lanes: Vec<Lane>,
     vacant: Vec<u32>,
@@ -959,6 +964,43 @@ impl Progress {
 }
 
 impl Saved {
+    /// Takes in what another kernel knows of the same partitions, of which it has seen other keys' events; or says what keeps
+    /// them apart.
+    pub(crate) fn absorb(&mut self, other: Self) -> Result<(), &'static str> {
+        if self.watermark != other.watermark || self.finished != other.finished {
+            return Err("it has another watermark than the first: bring all to the same one");
+        }
+        if self.lanes.len() != other.lanes.len() || self.vacant != other.vacant {
+            return Err("it has other partitions than the first");
+        }
+        for (lane, other) in self.lanes.iter_mut().zip(&other.lanes) {
+            if (lane.generation, lane.state, lane.bound) != (other.generation, other.state, other.bound) {
+                return Err("it has other partitions than the first, or has them in other states");
+            }
+            if lane.learned.is_some() || other.learned.is_some() {
+                return Err("its partitions learn their bounds, each from the events that it has seen");
+            }
+            lane.max_time = lane.max_time.max(other.max_time);
+            lane.floor = lane.floor.max(other.floor);
+            lane.touched |= other.touched;
+            lane.seen |= other.seen;
+            lane.fresh &= other.fresh;
+            lane.pending |= other.pending;
+            lane.quiet_since = later(lane.quiet_since, other.quiet_since);
+        }
+        self.pending =
+            (0..).zip(&self.lanes).filter(|(_, lane)| lane.pending).map(|(slot, _)| slot).collect();
+        self.before_end = self.before_end.max(other.before_end);
+        self.unsettled |= other.unsettled;
+        self.observed |= other.observed;
+        self.any_ended |= other.any_ended;
+        self.now = self.now.max(other.now);
+        self.heard |= other.heard;
+        self.quiet_since = later(self.quiet_since, other.quiet_since);
+        self.latest_gone = self.latest_gone.max(other.latest_gone);
+        Ok(())
+    }
+
     /// What [`Progress`] takes for granted of its own state.
     fn check(&self) -> Result<(), &'static str> {
         let mut vacant = alloc::vec![false; self.lanes.len()];
