@@ -1,14 +1,20 @@
-//! Taking and restoring snapshots, beside a plain postcard dump of the map that one keeps by hand:
-//! `cargo bench --bench snapshot`.
+//! Taking and restoring snapshots, beside a plain postcard dump of the map that one keeps by hand, and how long pushes take
+//! meanwhile: `cargo bench --bench snapshot`.
 
 mod streams;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use floodmark::Windowing;
+use floodmark::snapshot::{Chain, SnapshotId, SnapshotProgress};
+use floodmark::{Aggregate, Partition, Times, Windowing};
+use serde::Serialize;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 use streams::{Checksum, SECOND, Shape, Stream, count_and_sum, drain, end, fresh, kernel, push};
 
 const WINDOW: (i64, i64) = (1000 * SECOND, 1000 * SECOND);
+/// Entries that a step holds, and events in the batch that is pushed between two of them.
+const STEP: usize = 300;
+const BATCH: usize = 1024;
 
 fn snapshot(criterion: &mut Criterion) {
     for keys in [1_000, 100_000, 1_000_000] {
@@ -23,6 +29,7 @@ fn snapshot(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(format!("snapshot {keys} keys"));
         group.throughput(Throughput::Elements(entries)).sample_size(10);
         group.bench_function("take", |bencher| bencher.iter(|| windows.snapshot()));
+        group.bench_function("take in steps", |bencher| bencher.iter(|| in_steps(&mut windows)));
         group.bench_function("restore", |bencher| {
             bencher.iter_batched(
                 || fresh(WINDOW, count_and_sum()),
@@ -30,19 +37,96 @@ fn snapshot(criterion: &mut Criterion) {
                 BatchSize::PerIteration,
             );
         });
+        group.bench_function("read and compact", |bencher| {
+            bencher.iter(|| Chain::read(&[&bytes]).expect("the snapshot is sound").compact());
+        });
         let dump = postcard::to_allocvec(&map).expect("plain data serializes");
         group.bench_function("by hand, take", |bencher| {
             bencher.iter(|| postcard::to_allocvec(&map).expect("plain data serializes"));
         });
         println!("snapshot {keys} keys: {} bytes for {entries} entries; by hand {}", bytes.len(), dump.len());
-        let mut windows = fresh(WINDOW, count_and_sum()).restore(&bytes).expect("the snapshot is sound");
-        let (mut checksum, mut expected) = (Checksum::default(), Checksum::default());
-        end(&mut windows, partitions[0]);
-        drain(&mut windows, &mut checksum);
-        map.iter().for_each(|(&(key, start), &(count, sum))| expected.add(key, start, count, sum));
-        assert_eq!(checksum, expected);
-        println!("snapshot {keys} keys: {checksum:x?}");
+        let (stepped, _) = in_steps(&mut windows);
+        for bytes in [&bytes, &stepped] {
+            let mut windows = fresh(WINDOW, count_and_sum()).restore(bytes).expect("the snapshot is sound");
+            let (mut checksum, mut expected) = (Checksum::default(), Checksum::default());
+            end(&mut windows, partitions[0]);
+            drain(&mut windows, &mut checksum);
+            map.iter().for_each(|(&(key, start), &(count, sum))| expected.add(key, start, count, sum));
+            assert_eq!(checksum, expected);
+            println!("snapshot {keys} keys: {checksum:x?}");
+        }
         group.finish();
+        pauses(keys, &mut windows, partitions[0], &stream);
+    }
+}
+
+/// A whole snapshot, step by step.
+fn in_steps<A: Aggregate<i64>>(windows: &mut Windowing<u64, i64, A>) -> (Vec<u8>, SnapshotId)
+where
+    A::Acc: Serialize,
+{
+    let mut bytes = Vec::new();
+    let _ = windows.begin_snapshot(None).expect("none is being taken");
+    loop {
+        if let SnapshotProgress::Done(id) = windows.write_snapshot(STEP, &mut bytes) {
+            return (bytes, id);
+        }
+    }
+}
+
+/// Pushes the stream again and again, without and with a snapshot being taken, and says how long single calls take.
+fn pauses<A: Aggregate<i64>>(
+    keys: u64,
+    windows: &mut Windowing<u64, i64, A>,
+    partition: Partition,
+    stream: &Stream,
+) where
+    A::Acc: Serialize,
+{
+    let last = stream.times.iter().max().copied().unwrap_or_default();
+    let times = vec![last; BATCH];
+    for taking in [false, true] {
+        let mut calls = Vec::new();
+        let (mut out, mut events) = (Vec::new(), 0);
+        let timed = |calls: &mut Vec<Duration>, call: &mut dyn FnMut()| {
+            let begun = Instant::now();
+            call();
+            calls.push(begun.elapsed());
+        };
+        if taking {
+            timed(&mut calls, &mut || _ = windows.begin_snapshot(None).expect("none is being taken"));
+        }
+        let mut is_done = !taking;
+        'rounds: for _ in 0..8 {
+            for (keys, values) in stream.keys.chunks_exact(BATCH).zip(stream.values.chunks_exact(BATCH)) {
+                timed(&mut calls, &mut || {
+                    let batch = windows.push_batch(partition, Times::micros(&times), keys, values);
+                    assert_eq!(batch.map(|batch| batch.accepted()), Ok(BATCH as u64));
+                });
+                events += BATCH;
+                if taking {
+                    timed(&mut calls, &mut || {
+                        is_done = windows.write_snapshot(STEP, &mut out) != SnapshotProgress::More;
+                    });
+                    out.clear();
+                    if is_done {
+                        break 'rounds;
+                    }
+                }
+            }
+        }
+        assert!(is_done, "the snapshot was not done after {events} events");
+        let total: Duration = calls.iter().sum();
+        calls.sort_unstable();
+        let at = |share: f64| calls[(calls.len() as f64 * share) as usize].as_nanos() / 1000;
+        let longest = calls.last().map_or(0, Duration::as_micros);
+        let rate = events as f64 / total.as_secs_f64() / 1e6;
+        let what = if taking { "while a snapshot is taken" } else { "without" };
+        println!(
+            "pushes of {BATCH}, {keys} keys, {what}: {rate:.1} M/s; calls p50 {} us, p99.9 {} us, longest {longest} us",
+            at(0.5),
+            at(0.999),
+        );
     }
 }
 

@@ -1,42 +1,15 @@
-//! The whole state as bytes, and back (S1-S4).
+//! The state as bytes, and back (S1-S5): whole or what has changed, at once or in steps, split by key and merged again.
 //!
-//! # Format, version 1
-//!
-//! All integers of the frame are little-endian; payloads are [postcard](https://postcard.jamesmunns.com/wire-format).
-//!
-//! ```text
-//! magic    8 bytes  "FLOODMRK"
-//! version  u16      1
-//! then sections, each
-//!   tag      u8
-//!   length   u64      of the payload
-//!   payload
-//!   checksum u32      CRC-32 (IEEE) of tag, length and payload
-//!
-//! first, in this order:
-//! tag 1   configuration  `Description`
-//! tag 2   cut            `CutSection`: which snapshot this one holds the changes since, if it does
-//! tag 3   progress       `ProgressSection`: partitions, watermark, counters
-//! tag 4   slices         a `SliceHead` for each slice that is there, earliest first
-//! tag 5   firing         of each definition that is made of slices how far it has fired and what late events have
-//!                        left; the window being drained; the late event being fired
-//! tag 6   keyed          once for each other definition: its number, whether all its cells follow or those that have
-//!                        changed, how many are there, panes set aside
-//! tag 7   queue          what events have caused and nobody has polled
-//! then, in any order and as often as need be:
-//! tag 8   entries        the number of a slice, how many entries follow, and they: key, partial
-//! tag 9   cells          the number of a definition, how many windows of its keys follow, and they: number, key, the rest,
-//!                        both empty where the window is gone
-//! tag 10  remaining      how many keys follow, and they: those of the window being drained that have not been handed out
-//! last:
-//! tag 0   end            u64: FNV-1a of the checksums of all sections before; nothing follows
-//! ```
-//!
-//! Keys, partials and whatever else is of the user's types stands behind its length, so that a snapshot can be looked
-//! through, and a chain of them be made one, by who does not know those types ([`Chain`]).
+//! [`Windowing::snapshot`](crate::Windowing::snapshot) gives the whole state at once.
+//! [`Windowing::begin_snapshot`](crate::Windowing::begin_snapshot) and
+//! [`Windowing::write_snapshot`](crate::Windowing::write_snapshot) give it, or what has changed since another, in steps
+//! while the stream goes on. [`Chain`] reads them without knowing the types of keys and accumulators.
 //!
 //! The configuration stands first and in full, so that a mismatch can be named. What follows from other state (running
 //! partials of sliding windows, the tree of watermarks, timers) is not stored but made again.
+
+#[doc = include_str!("format.md")]
+pub mod format {}
 
 mod chain;
 mod cut;

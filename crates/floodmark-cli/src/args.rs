@@ -28,6 +28,53 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Measure how far out of order a stream is, so that --max-delay can be chosen
     Disorder(DisorderArgs),
+    /// Look at snapshots of the kernel's state, and compact, split or merge them
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
+}
+
+/// What to do with snapshots.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SnapshotCommand {
+    /// Say what is in them: watermarks, partitions, windows, keys and bytes
+    Inspect(SnapshotFiles),
+    /// Check that they are sound and belong together
+    Verify(SnapshotFiles),
+    /// Make one of a snapshot and those of the changes since
+    Compact {
+        #[command(flatten)]
+        files: SnapshotFiles,
+        /// File to write, which must not be there yet
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Split them by key into parts for as many kernels
+    Split {
+        #[command(flatten)]
+        files: SnapshotFiles,
+        /// How many
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+        parts: u32,
+        /// Files to write: this, a dot and a number from 0 on
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Make one of the snapshots of kernels that have gone on side by side
+    Merge {
+        #[command(flatten)]
+        files: SnapshotFiles,
+        /// File to write, which must not be there yet
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
+    },
+}
+
+/// Snapshots.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SnapshotFiles {
+    /// Snapshots, or folders of `run --checkpoint`: one and those of the changes since, in their order
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) files: Vec<PathBuf>,
 }
 
 /// Where rows come from and which column says when they happened.

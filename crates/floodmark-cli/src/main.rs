@@ -2,7 +2,7 @@
 //!
 //! The files follow the data: [`args`] (with [`windows`]) → [`input`] (blocks of text columns) → [`time`] and
 //! [`row`] (a row becomes an event) → [`run`] (the kernel, with [`aggregate`]) → [`results`] and [`output`], with
-//! [`checkpoint`] and [`summary`] beside it. [`disorder`] is the second command.
+//! [`checkpoint`] and [`summary`] beside it. [`disorder`] is the second command, [`snapshot`] the third.
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +19,7 @@ mod partitions;
 mod results;
 mod row;
 mod run;
+mod snapshot;
 mod summary;
 mod time;
 mod windows;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let outcome = match Args::parse().command {
         Command::Run(args) => run::run(*args),
         Command::Disorder(args) => disorder::run(&args),
+        Command::Snapshot(command) => snapshot::run(&command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
