@@ -100,6 +100,10 @@ impl<'a> File<'a> {
                 (section, _) => return Err(misplaced(section)),
             }
         };
+        let numbers = |(head, _): &(KeyedHead, Input<'_>)| head.definition;
+        if !keyed.is_sorted_by(|one, other| numbers(one) < numbers(other)) {
+            return Err(RestoreError::unreadable(Section::Keyed.name(), "definitions are not in order"));
+        }
         let head = Head { configuration, since, progress, slices, firing, keyed, queue };
         let (mut entries, mut cells, mut remaining) = (Vec::new(), Vec::new(), Vec::new());
         let end = loop {

@@ -6,6 +6,8 @@
 //! succeeded), and sections, each with its tag and the length of its payload, a little-endian u16, before it
 //! (the last one takes what is there). The configuration and the end are the world's own.
 
+use floodmark::snapshot::{Chain, SnapshotProgress};
+
 use super::allocation::measure;
 use super::frame::{CONFIGURATION, CUT, END, Frame, Section};
 use super::worlds::{World, in_world, run_on};
@@ -36,6 +38,21 @@ pub(crate) fn complete_and_run<W: World>(rest: &[u8]) -> bool {
     restore_and_run_on::<W>(&snapshot, script)
 }
 
+/// All that can be done with a snapshot without knowing its types.
+fn read_without_types(snapshot: &[u8]) {
+    let (read, tally) = measure(|| Chain::read(&[snapshot]));
+    assert!(tally.peak <= allowed_bytes(snapshot), "reading {} bytes took {}", snapshot.len(), tally.peak);
+    let Ok(chain) = read else { return };
+    let _ = chain.summary().map(|summary| summary.to_string());
+    let compacted = chain.compact();
+    assert_eq!(Chain::read(&[&compacted]).map(|chain| chain.id()), Ok(chain.id()), "it stands for the chain");
+    if let Ok(parts) = chain.split(3) {
+        let parts: Vec<Chain<'_>> =
+            parts.iter().map(|part| Chain::read(&[part]).expect("a part is sound")).collect();
+        let _ = Chain::merge(&parts);
+    }
+}
+
 /// Whether it was restored.
 pub(crate) fn restore_and_run_on<W: World>(snapshot: &[u8], script: &[u8]) -> bool {
     let fresh = W::fresh();
@@ -46,9 +63,15 @@ pub(crate) fn restore_and_run_on<W: World>(snapshot: &[u8], script: &[u8]) -> bo
         snapshot.len(),
         tally.peak
     );
+    read_without_types(snapshot);
     match restored {
         Ok(mut kernel) => {
+            // A snapshot that is taken meanwhile.
+            let _ = kernel.begin_snapshot(None).expect("none is being taken");
             run_on::<W>(&mut kernel, script, 300);
+            let mut taken = Vec::new();
+            while kernel.write_snapshot(7, &mut taken) == SnapshotProgress::More {}
+            assert!(Chain::read(&[&taken]).is_ok(), "what is written can be read");
             true
         }
         Err(error) => {
