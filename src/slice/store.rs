@@ -452,6 +452,11 @@ impl<K, T> Store<K, T> {
         self.room + self.sealed.room()
     }
 
+    /// Slices to come will probably have so many keys.
+    pub(crate) fn expect(&mut self, keys: usize) {
+        self.pool.expect(keys);
+    }
+
     /// By how many bytes sealing slices may make this grow where they have room for so many entries.
     pub(crate) fn sealing_growth(&self, entries: usize) -> usize {
         self.sealed.growth_for(self.live() + 1, entries, self.pool.expected)

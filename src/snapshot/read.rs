@@ -150,6 +150,9 @@ where
                 return Err(unreadable("a slice is not where its number says"));
             }
         }
+        // (No entry takes fewer bytes than two, whatever their number is said to be.)
+        let most = |run: &Run<'_, i64>| (run.count as usize).min(run.records.rest().len() / 2);
+        self.store.expect(chain.entries.iter().map(most).max().unwrap_or(0));
         chain.entries.iter().try_for_each(|run| self.read_entries(run, migrate))
     }
 
