@@ -3,9 +3,10 @@
 
 mod streams;
 
+use chrono::TimeDelta;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use floodmark::snapshot::{Chain, SnapshotId, SnapshotProgress};
-use floodmark::{Aggregate, Partition, Times, Windowing};
+use floodmark::{Aggregate, Config, Partition, Times, Windowing};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -29,7 +30,7 @@ fn snapshot(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(format!("snapshot {keys} keys"));
         group.throughput(Throughput::Elements(entries)).sample_size(10);
         group.bench_function("take", |bencher| bencher.iter(|| windows.snapshot()));
-        group.bench_function("take in steps", |bencher| bencher.iter(|| in_steps(&mut windows)));
+        group.bench_function("take in steps", |bencher| bencher.iter(|| in_steps(&mut windows, None)));
         group.bench_function("restore", |bencher| {
             bencher.iter_batched(
                 || fresh(WINDOW, count_and_sum()),
@@ -45,7 +46,7 @@ fn snapshot(criterion: &mut Criterion) {
             bencher.iter(|| postcard::to_allocvec(&map).expect("plain data serializes"));
         });
         println!("snapshot {keys} keys: {} bytes for {entries} entries; by hand {}", bytes.len(), dump.len());
-        let (stepped, _) = in_steps(&mut windows);
+        let (stepped, _) = in_steps(&mut windows, None);
         for bytes in [&bytes, &stepped] {
             let mut windows = fresh(WINDOW, count_and_sum()).restore(bytes).expect("the snapshot is sound");
             let (mut checksum, mut expected) = (Checksum::default(), Checksum::default());
@@ -60,13 +61,58 @@ fn snapshot(criterion: &mut Criterion) {
     }
 }
 
-/// A whole snapshot, step by step.
-fn in_steps<A: Aggregate<i64>>(windows: &mut Windowing<u64, i64, A>) -> (Vec<u8>, SnapshotId)
+/// Sixty slices, of which the newest two change between snapshots.
+fn changes(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("snapshot of changes");
+    group.sample_size(10);
+    const KEYS: u64 = 10_000;
+    let config = Config::tumbling(TimeDelta::seconds(1)).allowed_lateness(TimeDelta::minutes(2));
+    let mut windows: Windowing<u64, i64, _> = config.build(count_and_sum()).expect("it is sound");
+    let partition = windows.add_partition();
+    let push_second = |windows: &mut Windowing<u64, i64, _>, second: i64| {
+        let (times, keys) = (vec![second; KEYS as usize], (0..KEYS).collect::<Vec<u64>>());
+        let batch = windows.push_batch(partition, Times::seconds(&times), &keys, &vec![1; KEYS as usize]);
+        assert_eq!(batch.map(|batch| batch.accepted()), Ok(KEYS));
+    };
+    (0..60).for_each(|second| push_second(&mut windows, second));
+    let (full, mut last) = in_steps(&mut windows, None);
+    let mut taken = Vec::new();
+    group.throughput(Throughput::Elements(2 * KEYS));
+    group.bench_function("take 2 of 60 slices", |bencher| {
+        bencher.iter_batched(
+            || (),
+            |()| {
+                push_second(&mut windows, 58);
+                push_second(&mut windows, 59);
+                let begun = Instant::now();
+                let (bytes, id) = in_steps(&mut windows, Some(last));
+                last = id;
+                taken.push((bytes, begun.elapsed()));
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+    let longest = taken.iter().map(|(_, time)| time.as_micros()).max().unwrap_or_default();
+    let bytes = taken.iter().map(|(bytes, _)| bytes.len()).max().unwrap_or_default();
+    println!("snapshot of changes: {bytes} of {} bytes, in at most {longest} us", full.len());
+    let chain: Vec<&[u8]> =
+        [&full].into_iter().chain(taken.iter().map(|(bytes, _)| bytes)).map(|b| &b[..]).collect();
+    let chain = Chain::read(&chain).expect("they are sound");
+    let entries: u64 = chain.slices().map(|slice| slice.entries).sum();
+    assert_eq!(entries, 60 * KEYS);
+}
+
+/// A whole snapshot, step by step, or what has changed.
+fn in_steps<A: Aggregate<i64>>(
+    windows: &mut Windowing<u64, i64, A>,
+    since: Option<SnapshotId>,
+) -> (Vec<u8>, SnapshotId)
 where
     A::Acc: Serialize,
 {
     let mut bytes = Vec::new();
-    let _ = windows.begin_snapshot(None).expect("none is being taken");
+    let _ = windows.begin_snapshot(since).expect("none is being taken");
     loop {
         if let SnapshotProgress::Done(id) = windows.write_snapshot(STEP, &mut bytes) {
             return (bytes, id);
@@ -141,5 +187,5 @@ fn by_hand(stream: &Stream) -> BTreeMap<(u64, i64), (u64, i64)> {
     map
 }
 
-criterion_group!(benches, snapshot);
+criterion_group!(benches, snapshot, changes);
 criterion_main!(benches);

@@ -230,12 +230,12 @@ where
         input: &mut Input<'_>,
     ) -> Result<(), RestoreError> {
         let Cursor { fired, positions, closed, is_due: _ } = input.get()?;
-        let watermark = self.progress.settled();
+        let lateness = self.grow_lateness(taken, self.firing.sliced[place].number, closed);
         let lattice = self.store.lattice();
         let sliced = &mut self.firing.sliced[place];
         check_positions(positions, lattice, &sliced.assigner).map_err(|why| input.unreadable(why))?;
         sliced.fired = fired;
-        sliced.lateness = sliced.lateness.grown_from(taken.lateness_of(sliced.number, closed), watermark);
+        sliced.lateness = lateness;
         if positions.first < positions.beyond {
             self.store.seal_before(positions.beyond, &self.algebra.hashing);
         }
@@ -262,6 +262,16 @@ where
             }
         }
         Ok(())
+    }
+
+    /// What a definition allows from here on, where windows that end by `closed` had closed anyway.
+    fn grow_lateness(&mut self, taken: &Description, number: u32, closed: i64) -> Lateness {
+        let watermark = self.progress.settled();
+        let number = number as usize;
+        let allowed = taken.definitions.get(number).map_or(i64::MAX, |taken| taken.allowed_lateness);
+        let lateness = &mut self.settings.definitions[number].lateness;
+        *lateness = lateness.grown_from(Lateness { allowed, closed }, watermark);
+        *lateness
     }
 
     fn resume_drain(&mut self, draining: Draining, remaining: &[K]) -> Result<(), &'static str> {
@@ -304,10 +314,10 @@ where
         (mut input, cells): (Input<'_>, &[CellRecord<'_>]),
         migrate: &mut impl FnMut(T) -> A::Acc,
     ) -> Result<(), RestoreError> {
-        let (algebra, watermark) = (&self.algebra, self.progress.settled());
+        let lateness = self.grow_lateness(taken, self.keyed[place].0, head.closed);
+        let algebra = &self.algebra;
         let (number, keyed) = &mut self.keyed[place];
-        let lateness = &mut keyed.rules.lateness;
-        *lateness = lateness.grown_from(taken.lateness_of(*number, head.closed), watermark);
+        keyed.rules.lateness = lateness;
         if head.definition != *number {
             return Err(input.unreadable("definitions are not in order"));
         }
@@ -388,13 +398,5 @@ impl<T> Replaced<T> {
     fn migrated<U>(self, migrate: &mut impl FnMut(T) -> U) -> Replaced<U> {
         let Self { start, end, partial } = self;
         Replaced { start, end, partial: migrate(partial) }
-    }
-}
-
-impl Description {
-    /// The lateness that was allowed by a definition whose windows that end by `closed` had closed anyway.
-    fn lateness_of(&self, number: u32, closed: i64) -> Lateness {
-        let definition = self.definitions.get(number as usize);
-        Lateness { allowed: definition.map_or(i64::MAX, |definition| definition.allowed_lateness), closed }
     }
 }
