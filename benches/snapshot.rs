@@ -1,6 +1,8 @@
 //! Taking and restoring snapshots, beside a plain postcard dump of the map that one keeps by hand, and how long pushes take
 //! meanwhile: `cargo bench --bench snapshot`.
 
+#![allow(clippy::disallowed_types, reason = "a benchmark times single calls")]
+
 mod streams;
 
 use chrono::TimeDelta;

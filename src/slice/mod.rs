@@ -18,7 +18,7 @@ pub(crate) use hashing::{Hashing, Numbering};
 pub(crate) use ids::Ids;
 pub(crate) use marks::{Marks, PutEntry, Run};
 pub(crate) use sealed::{Column, Sealed};
-pub(crate) use store::{OpenPair, Slice, Store, Tables};
+pub(crate) use store::{CutSlice, OpenPair, Slice, Store, Tables};
 pub(crate) use table::{Table, spots_for, table_bytes};
 
 /// Room for a few entries more, so that what grows slowly need not move each time.

@@ -128,9 +128,16 @@ pub(crate) struct Sealed<K, T> {
     /// Bytes of all columns, and entries that they have room for.
     bytes: usize,
     room: usize,
-    /// The snapshot that is being taken: how an entry is put, and what has been held of slices that have changed or
-    /// expired since.
-    pub(crate) cut: Option<(PutEntry<K, T>, Vec<(i64, Run)>)>,
+    /// The snapshot that is being taken.
+    pub(crate) cut: Option<Cut<K, T>>,
+}
+
+/// How an entry is put into the snapshot that is being taken, and what has been held of slices that have changed or expired
+/// since it began.
+#[derive(Debug)]
+pub(crate) struct Cut<K, T> {
+    pub(crate) put: PutEntry<K, T>,
+    pub(crate) held: Vec<(i64, Run)>,
 }
 
 impl<K, T> Sealed<K, T> {
@@ -247,11 +254,11 @@ impl<K, T> Sealed<K, T> {
 
     /// Holds some entries of a slice, and gives out what has been held; how many those are, and whether that is all.
     pub(crate) fn hold_some(&mut self, slice: i64, most: usize) -> ((Run, usize), bool) {
-        let (Ok(place), Some((put, _))) = (self.place_of(slice), &self.cut) else {
+        let (Ok(place), Some(cut)) = (self.place_of(slice), &self.cut) else {
             return ((Run::new(), 0), true);
         };
         let column = &mut self.columns[place].1;
-        let run = column.hold_some(most, &self.ids, *put);
+        let run = column.hold_some(most, &self.ids, cut.put);
         let count = run.count as usize;
         ((run, count), column.to_hold.is_none())
     }
@@ -261,9 +268,9 @@ impl<K, T> Sealed<K, T> {
         let (slice, column) = &mut self.columns[place];
         column.is_changed = true;
         if column.to_hold.is_some()
-            && let Some((put, held)) = &mut self.cut
+            && let Some(cut) = &mut self.cut
         {
-            held.push((*slice, column.hold_some(usize::MAX, &self.ids, *put)));
+            cut.held.push((*slice, column.hold_some(usize::MAX, &self.ids, cut.put)));
         }
     }
 }

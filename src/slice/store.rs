@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use core::hash::Hash;
 use core::mem::size_of;
 
-use super::{Column, Entries, Hashing, Ids, PutEntry, Run, Sealed};
+use super::{Column, Entries, Hashing, Ids, PutEntry, Run, Sealed, sealed};
 use crate::grid::{Grid, Ruler};
 use crate::key::ToKey;
 use crate::lattice::Lattice;
@@ -65,6 +65,14 @@ struct Cut<K, T> {
     expired: Vec<(i64, Entries<K, T>)>,
     /// Tables that are open and not held yet: while there are some, events go the long way.
     open: usize,
+}
+
+/// A slice in a snapshot, with the number of its entries and whether they follow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CutSlice {
+    pub(crate) slice: i64,
+    pub(crate) entries: usize,
+    pub(crate) follows: bool,
 }
 
 /// A slice that is there.
@@ -687,11 +695,10 @@ impl<K, T> Store<K, T> {
 
 // A snapshot that is being taken.
 impl<K, T> Store<K, T> {
-    /// Begins to hold all slices or, with `only_changed`, those that have changed since the last snapshot began; of all of
-    /// them, whether they are among those.
-    pub(crate) fn begin_cut(&mut self, put: PutEntry<K, T>, only_changed: bool) -> Vec<(i64, usize, bool)> {
+    /// Begins to hold all slices or, with `only_changed`, those that have changed since the last snapshot began.
+    pub(crate) fn begin_cut(&mut self, put: PutEntry<K, T>, only_changed: bool) -> Vec<CutSlice> {
         self.close();
-        self.sealed.cut = Some((put, Vec::new()));
+        self.sealed.cut = Some(sealed::Cut { put, held: Vec::new() });
         let slices: Vec<(i64, usize)> = self.iter().map(|(slice, found)| (slice, found.len())).collect();
         let (mut open, mut sealed, mut all) = (Vec::new(), Vec::new(), Vec::new());
         for (slice, entries) in slices {
@@ -701,7 +708,7 @@ impl<K, T> Store<K, T> {
                 false => self.table_mut(slice).is_some_and(Entries::take_changed),
             };
             let is_held = is_changed || !only_changed;
-            all.push((slice, entries, is_held));
+            all.push(CutSlice { slice, entries, follows: is_held });
             match is_sealed {
                 _ if !is_held => {}
                 true => {
@@ -731,7 +738,7 @@ impl<K, T> Store<K, T> {
     /// Holds some entries of a slice, and gives out what has been held of it, and how much it has looked at; none if all
     /// slices are held.
     pub(crate) fn hold_some(&mut self, most: usize) -> Option<(i64, Run, usize)> {
-        if let Some((slice, run)) = self.sealed.cut.as_mut().and_then(|(_, held)| held.pop()) {
+        if let Some((slice, run)) = self.sealed.cut.as_mut().and_then(|cut| cut.held.pop()) {
             return Some((slice, run, 1));
         }
         let mut cut = self.cut.take()?;
@@ -781,9 +788,9 @@ impl<K, T> Store<K, T> {
     /// Holds all that a snapshot still has to hold of a slice that is about to be sealed.
     fn hold_all(&mut self, slice: i64, table: &mut Entries<K, T>) {
         if table.is_cut()
-            && let (Some(cut), Some((_, held))) = (&mut self.cut, &mut self.sealed.cut)
+            && let (Some(cut), Some(sealed)) = (&mut self.cut, &mut self.sealed.cut)
         {
-            held.push((slice, table.hold_some(usize::MAX).0));
+            sealed.held.push((slice, table.hold_some(usize::MAX).0));
             table.end_cut();
             cut.open -= 1;
         }

@@ -39,7 +39,7 @@ pub fn part_of<K: Serialize + ?Sized>(key: &K, parts: u32) -> u32 {
 fn part_of_encoded(key: &[u8], parts: u32) -> u32 {
     assert!(parts > 0, "a key belongs to one of some parts");
     let group = u64::from(crc32fast::hash(key) >> (u32::BITS - GROUP_BITS));
-    (group * u64::from(parts) >> GROUP_BITS) as u32
+    ((group * u64::from(parts)) >> GROUP_BITS) as u32
 }
 
 impl<'a> Chain<'a> {

@@ -63,15 +63,15 @@ impl Chain<'_> {
         let progress = Progress::load(description.rules(), progress)
             .map_err(|why| RestoreError::unreadable(Section::Progress.name(), why))?;
         let definitions = (0..).zip(&description.definitions).map(|(number, definition)| {
-            let keyed = self.head.keyed.iter().zip(&self.cells);
-            let own = keyed.filter(|((head, _), _)| head.definition == number).map(|(_, cells)| {
+            let mut keyed = self.head.keyed.iter().zip(&self.cells);
+            let own = keyed.find(|((head, _), _)| head.definition == number).map(|(_, cells)| {
                 let bytes = cells.iter().map(|cell| cell.key.len() + cell.rest.len()).sum();
                 (cells.len() as u64, bytes)
             });
             DefinitionSummary {
                 windows: alloc::format!("{}", definition.windows),
                 allowed_lateness: TimeDelta::microseconds(definition.allowed_lateness),
-                own: own.last(),
+                own,
             }
         });
         Ok(Summary {

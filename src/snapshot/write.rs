@@ -16,6 +16,7 @@ use crate::fire::{Order, Refire, Sliced};
 use crate::keyed::{Cell, Emission, Keyed};
 use crate::operator::Windowing;
 use crate::queue::{Queued, What};
+use crate::slice::CutSlice;
 
 impl<K, V, A> Windowing<K, V, A>
 where
@@ -36,7 +37,9 @@ where
     pub fn snapshot(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut writer = Writer::new(&mut bytes);
-        let slices: Vec<_> = self.store.iter().map(|(slice, found)| (slice, found.len(), true)).collect();
+        let all = self.store.iter();
+        let slices = all.map(|(slice, found)| CutSlice { slice, entries: found.len(), follows: true });
+        let slices: Vec<CutSlice> = slices.collect();
         self.put_head(&mut writer, (None, &slices, &[]), &mut bytes);
         for (slice, found) in self.store.iter() {
             writer.section(Section::Entries, &mut bytes, |bytes| {
@@ -61,7 +64,7 @@ where
     pub(super) fn put_head(
         &self,
         writer: &mut Writer,
-        (since, slices, kept): (Option<u64>, &[(i64, usize, bool)], &[bool]),
+        (since, slices, kept): (Option<u64>, &[CutSlice], &[bool]),
         bytes: &mut Vec<u8>,
     ) {
         writer.section(Section::Configuration, bytes, |bytes| put(&Description::of(self), bytes));
@@ -69,7 +72,7 @@ where
         let progress = ProgressSection { progress: self.progress.save(), counters: self.counters };
         writer.section(Section::Progress, bytes, |bytes| put(&progress, bytes));
         let lattice = self.store.lattice();
-        let slices = slices.iter().map(|&(slice, entries, follows)| SliceHead {
+        let slices = slices.iter().map(|&CutSlice { slice, entries, follows }| SliceHead {
             slice,
             instant: lattice.instant(slice),
             end: lattice.end_of(slice),
