@@ -1,5 +1,5 @@
 //! What the fuzz targets share with the tests that replay their corpora and try the same by hand
-//! (`tests/hostile_bytes.rs`, `tests/allocation.rs`, `tests/fuzz_corpus.rs`).
+//! (`tests/bytes`, `tests/allocation.rs`).
 
 #![allow(dead_code, reason = "each binary uses the part it needs")]
 

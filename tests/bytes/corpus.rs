@@ -1,20 +1,16 @@
 //! Replays what the fuzz targets start from (`fuzz/corpus`), and what has ever broken them, under plain
 //! `cargo test`.
 
-#[path = "../fuzz/fuzz_targets/shared/operations.rs"]
-mod operations;
-#[path = "../fuzz/fuzz_targets/shared/mod.rs"]
-mod shared;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::operations;
+use crate::shared::restore::{self, input_of};
+use crate::shared::worlds::{SCRIPT, WORLDS, World, in_world, specimens};
 use floodmark_oracle::{Base, Case, Kind, Model, Trigger, Verdict, Windows};
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
-use shared::restore::input_of;
-use shared::worlds::{SCRIPT, WORLDS, World, in_world, specimens};
 
 fn folder(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target)
@@ -38,7 +34,7 @@ fn oracle_replays_the_corpus_of_operations() {
 
 #[test]
 fn s3_replays_the_corpus_of_restore() {
-    replay("restore", shared::restore::run);
+    replay("restore", restore::run);
 }
 
 /// That a seed reaches the decoder and what comes after it.
@@ -47,7 +43,7 @@ fn seeds_of_restore_are_restored() {
     fn restored<W: World>(world: u8) {
         for specimen in specimens::<W>() {
             let input = input_of(world, SCRIPT, &specimen);
-            assert!(shared::restore::complete_and_run::<W>(&input[1..]), "{}", W::NAME);
+            assert!(restore::complete_and_run::<W>(&input[1..]), "{}", W::NAME);
         }
     }
     for world in 0..WORLDS {

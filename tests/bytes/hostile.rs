@@ -1,23 +1,20 @@
 //! Restore under hostile bytes (S3), and the snapshots of released versions (S4).
 
-#[path = "../fuzz/fuzz_targets/shared/mod.rs"]
-mod shared;
-
+use crate::shared::allocation::measure;
+use crate::shared::frame::{
+    CONFIGURATION, CUT, END, ENTRIES, FIRING, Frame, PROGRESS, QUEUE, REMAINING, SLICES, Section,
+};
+use crate::shared::restore::{allowed_bytes, restore_and_run_on};
+use crate::shared::worlds::{
+    Guarded, Kernel, OncePerDrain, Overlapping, SCRIPT, Sessions, Several, Subtracting, Unkeyed, WORLDS,
+    World, in_world, poll, push, specimens,
+};
 use chrono::TimeDelta;
 use floodmark::{
     Admission, Aggregate, Config, Count, LateFiring, Max, Mean, RestoreError, Resume, Sum, Suspect,
     Timestamp, TopK, Trigger, Windowing,
 };
 use proptest::prelude::*;
-use shared::allocation::measure;
-use shared::frame::{
-    CONFIGURATION, CUT, END, ENTRIES, FIRING, Frame, PROGRESS, QUEUE, REMAINING, SLICES, Section,
-};
-use shared::restore::{allowed_bytes, restore_and_run_on};
-use shared::worlds::{
-    Guarded, Kernel, OncePerDrain, Overlapping, SCRIPT, Sessions, Several, Subtracting, Unkeyed, WORLDS,
-    World, in_world, poll, push, specimens,
-};
 
 fn at(micros: i64) -> Timestamp {
     Timestamp::from_micros(micros)
