@@ -195,6 +195,32 @@ fn s1_changes_by_whole_blocks_are_changes() {
     }
 }
 
+/// What has been declared and not looked at stays so while a snapshot is taken, and when it is done or given up.
+#[test]
+fn s1_the_end_of_a_snapshot_is_no_observation() {
+    for (abandons, batch) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut kernel = build(&Config::tumbling(micros(60)), false);
+        let input = kernel.add_partition();
+        let _ = kernel.push(input, Timestamp::from_micros(10), 1, 1).unwrap();
+        let _ = kernel.begin_snapshot(None).unwrap();
+        kernel.set_watermark(input, floodmark::Watermark::from_micros(100)).unwrap();
+        match abandons {
+            true => kernel.abandon_snapshot(),
+            false => drop(written(&mut kernel, 10)),
+        }
+        let late = match batch {
+            true => {
+                kernel.push_batch(input, floodmark::Times::micros(&[50]), &[1], &[1]).unwrap().accepted() == 0
+            }
+            false => {
+                let pushed = kernel.push(input, Timestamp::from_micros(50), 1, 1).unwrap();
+                matches!(pushed, floodmark::Admission::Late(_))
+            }
+        };
+        assert!(late, "the window had closed");
+    }
+}
+
 #[test]
 fn s1_a_snapshot_that_is_not_kept_is_not_gone_on_from() {
     let (mut kernel, input) = minutes_of(3, 10, false);
@@ -276,6 +302,45 @@ fn s4_a_larger_lateness_opens_nothing_that_has_closed() {
         let _ = kernel.push(input, Timestamp::from_micros(90), 1, 0).unwrap();
         assert_eq!(verdicts(&mut kernel), [false; 4]);
     }
+}
+
+/// They were let in by what was allowed then, and are to fire by it.
+#[test]
+fn s4_more_lateness_is_refused_while_late_events_wait() {
+    let build = |lateness| {
+        let config = Config::tumbling(micros(10)).allowed_lateness(micros(lateness)).ascending();
+        config.build::<u32, i64, _>(Count).unwrap()
+    };
+    let mut kernel = build(50);
+    let input = kernel.add_partition();
+    for time in [75, 100] {
+        let _ = kernel.push(input, Timestamp::from_micros(time), 1, 0).unwrap();
+    }
+    while kernel.poll().is_some() {}
+    for time in [76, 200] {
+        let _ = kernel.push(input, Timestamp::from_micros(time), 1, 0).unwrap();
+    }
+    let error = build(1000).restore(&kernel.snapshot()).unwrap_err();
+    assert!(error.is_configuration() && error.to_string().contains("late events that wait"), "{error}");
+    while kernel.poll().is_some() {}
+    assert!(build(1000).restore(&kernel.snapshot()).is_ok());
+}
+
+/// Also where nobody has looked at the watermark since.
+#[test]
+fn s4_a_larger_lateness_goes_by_the_watermark_that_was_told() {
+    let build = |lateness| {
+        let config = Config::session(micros(60)).allowed_lateness(micros(lateness)).ascending();
+        config.build::<u32, i64, _>(Count).unwrap()
+    };
+    let mut kernel = build(0);
+    let input = kernel.add_partition();
+    for time in 0..50 {
+        let _ = kernel.push(input, Timestamp::from_micros(time), 1, 0).unwrap();
+    }
+    let mut kernel = build(300).restore(&kernel.snapshot()).unwrap();
+    let pushed = kernel.push(input, Timestamp::from_micros(-30), 2, 0).unwrap();
+    assert!(matches!(pushed, floodmark::Admission::Late(_)), "the session would end at 30, and it was 49");
 }
 
 #[test]

@@ -370,7 +370,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             }
         }
         // Single events go the long way, which holds what they change.
-        self.open_store();
+        self.store.close();
     }
 
     fn push_open_block<Q: ToKey<K>, F: Find<K, V, A, Q>>(

@@ -117,23 +117,29 @@ impl<'a> File<'a> {
         };
         // (So that those of one slice stand together, in the order in which they were written.)
         entries.sort_by_key(|run| run.of);
+        cells.sort_by_key(|run| run.of);
         let id = reader.finish(end)?;
         let id = stands_for.unwrap_or(id);
         Ok(Self { head, entries, cells, remaining, id })
     }
+}
 
-    /// The runs of a slice's entries.
-    fn entries_of(&self, slice: i64) -> &[Run<'a, i64>] {
-        let first = self.entries.partition_point(|run| run.of < slice);
-        let beyond = self.entries.partition_point(|run| run.of <= slice);
-        &self.entries[first..beyond]
-    }
+/// Those of one slice or one definition, of runs that are sorted.
+fn runs_of<'r, 'a, I: Ord>(runs: &'r [Run<'a, I>], of: &I) -> &'r [Run<'a, I>] {
+    let first = runs.partition_point(|run| run.of < *of);
+    let beyond = runs.partition_point(|run| run.of <= *of);
+    &runs[first..beyond]
 }
 
 impl<'a, I: serde::Deserialize<'a>> Run<'a, I> {
     fn read(payload: &'a [u8], section: Section) -> Result<Self, RestoreError> {
         let mut records = Input::new(payload, section);
-        Ok(Self { of: records.get()?, count: records.get()?, records })
+        let (of, count) = (records.get()?, records.get()?);
+        // (A record has two lengths at least.)
+        match count <= records.rest().len() as u64 / 2 {
+            true => Ok(Self { of, count, records }),
+            false => Err(records.unreadable("more of them than there are bytes for")),
+        }
     }
 }
 
@@ -252,7 +258,7 @@ pub struct SnapshotId(pub(crate) u64);
 /// A slice of time in a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SliceSummary {
-    /// An instant in it: its first, where slices are of one length.
+    /// An instant in it: its first, but where windows are of an own grid or have next to nothing in common.
     pub instant: crate::Timestamp,
     /// Where it ends.
     pub end: crate::Timestamp,
@@ -295,7 +301,8 @@ fn entries_of<'a>(files: &[File<'a>]) -> Result<Vec<Run<'a, i64>>, RestoreError>
             let heads = &file.head.slices;
             heads.binary_search_by_key(&head.slice, |head| head.slice).is_ok_and(|at| !heads[at].is_kept)
         };
-        let runs = files.iter().rev().find(is_anew).map_or(&[][..], |file| file.entries_of(head.slice));
+        let runs =
+            files.iter().rev().find(is_anew).map_or(&[][..], |file| runs_of(&file.entries, &head.slice));
         let count = runs.iter().try_fold(0_u64, |sum, run| sum.checked_add(run.count));
         if count != Some(head.entries) || head.entries == 0 {
             return Err(unreadable("a slice has not as many entries as it says"));
@@ -321,7 +328,7 @@ fn cells_of<'a>(files: &[File<'a>]) -> Result<Vec<Vec<CellRecord<'a>>>, RestoreE
         let mut cells: Vec<CellRecord<'a>> = Vec::new();
         for file in &files[from..] {
             let first = cells.len();
-            for run in file.cells.iter().filter(|run| run.of == head.definition) {
+            for run in runs_of(&file.cells, &head.definition) {
                 let mut records = run.records.clone();
                 for _ in 0..run.count {
                     cells.push(CellRecord {
@@ -347,7 +354,8 @@ fn cells_of<'a>(files: &[File<'a>]) -> Result<Vec<Vec<CellRecord<'a>>>, RestoreE
         }
         all.push(cells);
     }
-    let known = |run: &Run<'_, u32>| newest.head.keyed.iter().any(|(head, _)| head.definition == run.of);
+    let heads = &newest.head.keyed;
+    let known = |run: &Run<'_, u32>| heads.binary_search_by_key(&run.of, |(head, _)| head.definition).is_ok();
     match files.iter().flat_map(|file| &file.cells).all(known) {
         true => Ok(all),
         false => Err(unreadable("windows of a definition that is not there")),

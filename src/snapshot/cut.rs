@@ -78,8 +78,8 @@ where
     /// stream goes on: of the whole of it or, given the last snapshot that was begun like this and is kept, of what has changed
     /// since.
     ///
-    /// O(slices + partitions + what waits to be polled but windows' own panes), and a bit for each key. Until it is done the state
-    /// takes more: what has been encoded and not been fetched, a bit for each key, and the tables of slices that would have
+    /// O(slices + partitions), O(what late events have left: those that wait, and keys of windows that have fired late or empty and
+    /// have not closed), and a bit for each key. Until it is done the state takes more: what has been encoded and not been fetched, a bit for each key, and the tables of slices that would have
     /// expired. [`state_bytes`](Self::state_bytes) does not count that.
     ///
     /// ```
@@ -195,8 +195,8 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         self.store.end_cut();
         self.keyed.iter_mut().for_each(|(_, keyed)| keyed.end_cut());
         self.firing.end_cut();
-        // Events may go the short way again.
-        self.open_store();
+        // (The next event opens them, once it has seen to what has been declared since the last.)
+        self.store.close();
     }
 }
 

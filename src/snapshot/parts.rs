@@ -51,13 +51,14 @@ impl<'a> Chain<'a> {
     ///
     /// # Errors
     ///
-    /// When something waits to be polled: poll until there is nothing, and take the snapshot then. When windows without
-    /// events are filled, which depends on all keys.
+    /// When late events wait to be polled, or panes that do not follow from a key's own windows: poll until there is nothing, and
+    /// take the snapshot then. When windows without events are filled, which depends on all keys.
     ///
     /// # Panics
     ///
     /// When `parts` is 0.
     pub fn split(&self, parts: u32) -> Result<Vec<Vec<u8>>, RestoreError> {
+        assert!(parts > 0, "a state is split into some parts");
         let State { progress, slices, sliced, keyed } = State::of(self, 0)?;
         let part = |number: u32| {
             let counters = if number == 0 { progress.counters } else { Default::default() };
@@ -87,7 +88,7 @@ impl<'a> Chain<'a> {
     /// # Errors
     ///
     /// When there are none. When they were not taken at the same watermark, of the same partitions and under the same
-    /// configuration, or something waits to be polled in one of them; when partitions learn their bounds.
+    /// configuration, or what [`split`](Self::split) says; when partitions learn their bounds.
     pub fn merge(parts: &[Self]) -> Result<Vec<u8>, RestoreError> {
         let [first, ..] = parts else {
             return Err(RestoreErrorKind::Chain { place: 0, since: None, before: None }.into());

@@ -1,6 +1,7 @@
 //! Bytes → state. Every byte may be hostile: nothing here panics, allocates more than a small multiple
 //! of what is read, or hands out a kernel before everything has been read and checked (S3).
 
+use alloc::format;
 use alloc::vec::Vec;
 use core::hash::Hash;
 
@@ -35,7 +36,7 @@ where
     /// stopped (S2).
     ///
     /// The configuration may differ where the state does not depend on it: the state budget, the seed, an allowed lateness
-    /// that is larger (windows that have closed stay closed), the allowed skew into the future, the idle timeout, after how
+    /// that is larger (windows that have closed stay closed, and no late event may wait to be polled), the allowed skew into the future, the idle timeout, after how
     /// long a quiet windows are closed, how often early panes come where there are some, whether slices are subtracted on
     /// eviction or keys have an index. Partitions can be added at any time.
     ///
@@ -120,6 +121,7 @@ where
             self.read_keyed(place, (*head, &taken), (asides.clone(), cells), migrate)?;
         }
         self.read_queue(head.queue, migrate)?;
+        self.check_growth(&taken)?;
         self.resume_from_snapshot();
         Ok(self)
     }
@@ -266,12 +268,31 @@ where
 
     /// What a definition allows from here on, where windows that end by `closed` had closed anyway.
     fn grow_lateness(&mut self, taken: &Description, number: u32, closed: i64) -> Lateness {
-        let watermark = self.progress.settled();
+        // (What the host has been told of the watermark, which may be further than it was settled.)
+        let watermark = self.progress.present();
         let number = number as usize;
         let allowed = taken.definitions.get(number).map_or(i64::MAX, |taken| taken.allowed_lateness);
         let lateness = &mut self.settings.definitions[number].lateness;
         *lateness = lateness.grown_from(Lateness { allowed, closed }, watermark);
         *lateness
+    }
+
+    /// Late events that wait were let in by what was allowed then: only without any may more be allowed.
+    fn check_growth(&self, taken: &Description) -> Result<(), RestoreError> {
+        let is_quiet = self.queue.is_empty()
+            && self.firing.is_quiet()
+            && self.keyed.iter().all(|(_, keyed)| keyed.is_quiet());
+        let configured = Description::of(self);
+        let mut grown = taken.definitions.iter().zip(&configured.definitions);
+        match grown.find(|(taken, configured)| taken.allowed_lateness < configured.allowed_lateness) {
+            Some((taken, configured)) if !is_quiet => Err(RestoreErrorKind::Configuration {
+                what: "late events that wait to be polled under an allowed lateness in µs of",
+                snapshot: format!("{}", taken.allowed_lateness),
+                configured: format!("{}", configured.allowed_lateness),
+            }
+            .into()),
+            _ => Ok(()),
+        }
     }
 
     fn resume_drain(&mut self, draining: Draining, remaining: &[K]) -> Result<(), &'static str> {

@@ -26,7 +26,7 @@ pub struct Summary {
     pub aggregate: String,
     /// The watermark.
     pub watermark: Watermark,
-    /// The partitions.
+    /// The partitions, without the bounds that they have learned.
     pub partitions: Vec<PartitionStatus>,
     /// What became of all events and windows so far.
     pub counters: Counters,
@@ -59,7 +59,9 @@ impl Chain<'_> {
     /// When it contradicts itself.
     pub fn summary(&self) -> Result<Summary, RestoreError> {
         let description: Description = whole(self.head.configuration, Section::Configuration)?;
-        let ProgressSection { progress, counters } = whole(self.head.progress, Section::Progress)?;
+        let ProgressSection { mut progress, counters } = whole(self.head.progress, Section::Progress)?;
+        // What partitions have learned is read by kernels that learn only: it takes room.
+        progress.forget_learned();
         let progress = Progress::load(description.rules(), progress)
             .map_err(|why| RestoreError::unreadable(Section::Progress.name(), why))?;
         let definitions = (0..).zip(&description.definitions).map(|(number, definition)| {
@@ -91,7 +93,7 @@ impl Description {
     fn rules(&self) -> Rules {
         Rules {
             bound: self.bound,
-            learning: self.learning,
+            learning: None,
             idle_timeout: self.idle_timeout,
             close_after_quiet: self.close_after_quiet,
             resume: if self.hold { Resume::Hold } else { Resume::Exclude },
@@ -153,8 +155,9 @@ impl fmt::Display for Summary {
         for SliceSummary { instant, end, entries, bytes } in slices {
             writeln!(f, "slice {} to {}: {entries} keys in {bytes} bytes", instant, end)?;
         }
-        let (entries, bytes) =
-            slices.iter().fold((0, 0), |(n, b), slice| (n + slice.entries, b + slice.bytes));
+        let (entries, bytes) = slices
+            .iter()
+            .fold((0_u64, 0), |(n, b), slice| (n.saturating_add(slice.entries), b + slice.bytes));
         write!(f, "{} slices, {entries} entries in {bytes} bytes", slices.len())
     }
 }

@@ -964,6 +964,11 @@ impl Progress {
 }
 
 impl Saved {
+    /// As if bounds were not learned.
+    pub(crate) fn forget_learned(&mut self) {
+        self.lanes.iter_mut().for_each(|lane| lane.learned = None);
+    }
+
     /// Takes in what another kernel knows of the same partitions, of which it has seen other keys' events; or says what keeps
     /// them apart.
     pub(crate) fn absorb(&mut self, other: Self) -> Result<(), &'static str> {
@@ -991,7 +996,8 @@ impl Saved {
         self.pending =
             (0..).zip(&self.lanes).filter(|(_, lane)| lane.pending).map(|(slot, _)| slot).collect();
         self.before_end = self.before_end.max(other.before_end);
-        self.unsettled |= other.unsettled;
+        // (Together they may have come further than any of them.)
+        self.unsettled = true;
         self.observed |= other.observed;
         self.any_ended |= other.any_ended;
         self.now = self.now.max(other.now);

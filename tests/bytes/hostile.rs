@@ -405,6 +405,21 @@ fn s3_keys_of_no_size_are_not_counted_out() {
             restore_and_run_on::<Unkeyed>(&frame.with_payload(place, changed).to_bytes(), SCRIPT);
         }
     }
+    // By hand: 2^64 - 1 entries in each of two slices.
+    let mut absurd = frame.clone();
+    put_slices(&mut absurd, &[(1, &[]), (2, &[])]);
+    for section in &mut absurd.sections {
+        match section.tag {
+            SLICES => {
+                section.payload =
+                    encoded(&[(1i64, 1i64, 2i64, u64::MAX, false), (2, 2, 3, u64::MAX, false)].to_vec())
+            }
+            ENTRIES => section.payload = [encoded(&1i64), encoded(&u64::MAX)].concat(),
+            _ => {}
+        }
+    }
+    let error = refused::<Unkeyed>(&absurd.to_bytes());
+    assert!(error.is_damaged() && error.to_string().contains("than there are bytes for"), "{error}");
     // By hand: 2^64 - 1 keys still to drain.
     let mut frame = frame;
     let end = frame.sections.len() - 1;
