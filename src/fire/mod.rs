@@ -88,7 +88,7 @@ struct Cut<K> {
     put: fn(&K, Vec<u8>) -> Vec<u8>,
     /// Those that are still to be held: from there on, or so many of `Firing::list`. They come in the order in which they
     /// are handed out, and always before that.
-    left: Left,
+    left: Option<Left>,
     run: Run,
 }
 
@@ -96,13 +96,6 @@ struct Cut<K> {
 enum Left {
     Scan(Scan),
     Listed(usize),
-    Nothing,
-}
-
-impl Left {
-    fn is_something(self) -> bool {
-        !matches!(self, Self::Nothing)
-    }
 }
 
 impl<K, T> Firing<K, T> {
@@ -248,17 +241,16 @@ impl<K, T> Firing<K, T> {
         let left = drain.scan.map_or(Left::Listed(self.list.len()), Left::Scan);
         let mut run = Run::new();
         for key in self.empty.iter().rev() {
-            run.records = put(key, core::mem::take(&mut run.records));
-            run.count += 1;
+            run.put(|records| put(key, records));
         }
-        self.cut = Some(Cut { put, left, run });
+        self.cut = Some(Cut { put, left: Some(left), run });
     }
 
     /// Holds some keys, and gives out what has been held, and how many that is; none if all are held.
     pub(crate) fn hold_some(&mut self, most: usize, store: &Store<K, T>) -> Option<(Run, usize)> {
         let more = self.hold_next(most, store);
         let cut = self.cut.as_mut()?;
-        let run = core::mem::replace(&mut cut.run, Run::new());
+        let run = cut.run.take();
         let count = run.count as usize;
         if !more {
             self.cut = None;
@@ -268,30 +260,24 @@ impl<K, T> Firing<K, T> {
 
     /// Holds so many keys more; whether there may be others.
     fn hold_next(&mut self, most: usize, store: &Store<K, T>) -> bool {
-        let (Some(drain), Some(mut cut)) = (&self.drain, self.cut.take_if(|cut| cut.left.is_something()))
-        else {
-            return false;
-        };
+        let (Some(drain), Some(Cut { put, left, run })) = (&self.drain, &mut self.cut) else { return false };
         let content = drain.from.content(&self.sliced, store);
-        let mut more = true;
         for _ in 0..most {
-            let next = match &mut cut.left {
-                Left::Scan(scan) => content.next(scan),
-                Left::Listed(left) => left.checked_sub(1).and_then(|next| {
+            let next = match left {
+                None => return false,
+                Some(Left::Scan(scan)) => content.next(scan),
+                Some(Left::Listed(left)) => left.checked_sub(1).and_then(|next| {
                     *left = next;
                     self.list.get(next).copied()
                 }),
-                Left::Nothing => None,
             };
             let Some((key, ..)) = next.and_then(|spot| content.at(spot)) else {
-                (more, cut.left) = (false, Left::Nothing);
-                break;
+                *left = None;
+                return false;
             };
-            cut.run.records = (cut.put)(key, core::mem::take(&mut cut.run.records));
-            cut.run.count += 1;
+            run.put(|records| put(key, records));
         }
-        self.cut = Some(cut);
-        more
+        true
     }
 
     pub(crate) fn end_cut(&mut self) {
@@ -383,7 +369,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         if let Some(drain) = self.drain.take() {
             if let Some(cut) = &mut self.cut {
                 // (All of its keys have been held, each before it was handed out.)
-                cut.left = Left::Nothing;
+                cut.left = None;
             }
             if let Some(sliced) = self.sliced.get_mut(drain.place) {
                 sliced.fired = drain.window.1;

@@ -301,7 +301,7 @@ impl<K, T> Keyed<K, T> {
                 }
             }
         }
-        let run = core::mem::replace(&mut cut.run, Run::new());
+        let run = cut.run.take();
         if looked == 0 && run.count == 0 {
             self.cut = None;
             return None;
@@ -327,8 +327,7 @@ impl<K, T> Cut<K, T> {
     fn hold(&mut self, id: usize, cells: &[Option<Slot<K, T>>]) {
         let cell = cells.get(id).and_then(Option::as_ref).map(|slot| &slot.cell);
         if cell.is_some() || self.is_of_changes {
-            self.run.records = (self.put)(id as u32, cell, core::mem::take(&mut self.run.records));
-            self.run.count += 1;
+            self.run.put(|records| (self.put)(id as u32, cell, records));
         }
     }
 }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 /// Appends an entry.
 pub(crate) type PutEntry<K, T> = fn(&K, &T, Vec<u8>) -> Vec<u8>;
 
-/// Entries of a slice, encoded.
+/// Records of a snapshot, encoded.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) count: u64,
@@ -26,9 +26,15 @@ impl Run {
         }
     }
 
-    pub(crate) fn put<K, T>(&mut self, put: PutEntry<K, T>, (key, partial): (&K, &T)) {
-        self.records = put(key, partial, core::mem::take(&mut self.records));
+    /// Puts a record behind the others.
+    pub(crate) fn put(&mut self, put: impl FnOnce(Vec<u8>) -> Vec<u8>) {
+        self.records = put(core::mem::take(&mut self.records));
         self.count += 1;
+    }
+
+    /// Takes all out.
+    pub(crate) fn take(&mut self) -> Self {
+        core::mem::replace(self, Self::new())
     }
 }
 
@@ -116,8 +122,8 @@ impl<K, T> Marks<K, T> {
     }
 
     #[inline(never)]
-    fn put(&mut self, entry: (&K, &T)) {
-        self.run.put(self.put, entry);
+    fn put(&mut self, (key, partial): (&K, &T)) {
+        self.run.put(|records| (self.put)(key, partial, records));
     }
 
     /// Holds some entries; at how many spots it has looked.
@@ -135,7 +141,7 @@ impl<K, T> Marks<K, T> {
                 None => self.held = None,
                 Some(spot) => {
                     if let Some(entry) = at(spot) {
-                        self.run.put(self.put, entry);
+                        self.put(entry);
                     }
                 }
             }
@@ -149,6 +155,6 @@ impl<K, T> Marks<K, T> {
 
     /// What has been held since this was asked for last.
     pub(crate) fn take(&mut self) -> Run {
-        core::mem::replace(&mut self.run, Run::new())
+        self.run.take()
     }
 }

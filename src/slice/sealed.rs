@@ -104,7 +104,7 @@ impl<T> Column<T> {
                 .filter_map(|place| self.at(place))
                 .filter_map(|(id, partial)| Some((ids.key(id)?, partial)))
             {
-                run.put(put, (key, partial));
+                run.put(|records| put(key, partial, records));
             }
             self.to_hold = (until < self.len()).then_some(until);
         }

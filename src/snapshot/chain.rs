@@ -38,11 +38,11 @@ pub struct Chain<'a> {
     id: u64,
 }
 
-/// What stands first in a snapshot.
-#[derive(Debug)]
+/// What stands first in a snapshot: payloads, and what of them is needed without the types of keys.
+#[derive(Clone, Debug)]
 pub(super) struct Head<'a> {
     pub(super) configuration: &'a [u8],
-    since: Option<u64>,
+    pub(super) since: Option<u64>,
     pub(super) progress: &'a [u8],
     pub(super) slices: Vec<SliceHead>,
     pub(super) firing: Option<&'a [u8]>,
@@ -124,6 +124,29 @@ impl<'a> File<'a> {
     }
 }
 
+impl Head<'_> {
+    /// The sections in their order, which [`File::read`] reads.
+    pub(super) fn write(&self, stands_for: Option<u64>, writer: &mut Writer, bytes: &mut Vec<u8>) {
+        let Self { configuration, since, progress, slices, firing, keyed, queue } = self;
+        writer.copy(Section::Configuration, configuration, bytes);
+        let cut = CutSection { since: *since, stands_for };
+        writer.section(Section::Cut, bytes, |bytes| put(&cut, bytes));
+        writer.copy(Section::Progress, progress, bytes);
+        writer.section(Section::Slices, bytes, |bytes| put(slices, bytes));
+        if let Some(firing) = firing {
+            writer.copy(Section::Firing, firing, bytes);
+        }
+        for (head, asides) in keyed {
+            writer.section(Section::Keyed, bytes, |bytes| {
+                let mut bytes = put(head, bytes);
+                bytes.extend_from_slice(asides.rest());
+                bytes
+            });
+        }
+        writer.copy(Section::Queue, queue, bytes);
+    }
+}
+
 /// Those of one slice or one definition, of runs that are sorted.
 fn runs_of<'r, 'a, I: Ord>(runs: &'r [Run<'a, I>], of: &I) -> &'r [Run<'a, I>] {
     let first = runs.partition_point(|run| run.of < *of);
@@ -190,33 +213,17 @@ impl<'a> Chain<'a> {
     /// One snapshot with all that the chain holds: restored, it gives the same state, and what holds the changes since the
     /// chain holds those since this one. O(size).
     pub fn compact(&self) -> Vec<u8> {
-        let head = &self.head;
+        let mut head = Head { since: None, ..self.head.clone() };
+        head.slices.iter_mut().for_each(|slice| slice.is_kept = false);
+        head.keyed.iter_mut().for_each(|(keyed, _)| keyed.is_kept = false);
         let mut bytes = Vec::new();
         let mut writer = Writer::new(&mut bytes);
-        let copy = |payload: &'a [u8]| {
-            move |mut bytes: Vec<u8>| {
-                bytes.extend_from_slice(payload);
-                bytes
-            }
-        };
-        writer.section(Section::Configuration, &mut bytes, copy(head.configuration));
-        let cut = CutSection { since: None, stands_for: Some(self.id) };
-        writer.section(Section::Cut, &mut bytes, |bytes| put(&cut, bytes));
-        writer.section(Section::Progress, &mut bytes, copy(head.progress));
-        let slices = head.slices.iter().map(|&slice| SliceHead { is_kept: false, ..slice });
-        let slices: Vec<SliceHead> = slices.collect();
-        writer.section(Section::Slices, &mut bytes, |bytes| put(&slices, bytes));
-        if let Some(firing) = head.firing {
-            writer.section(Section::Firing, &mut bytes, copy(firing));
-        }
-        for (head, asides) in &head.keyed {
-            let head = KeyedHead { is_kept: false, ..*head };
-            writer.section(Section::Keyed, &mut bytes, |bytes| copy(asides.rest())(put(&head, bytes)));
-        }
-        writer.section(Section::Queue, &mut bytes, copy(head.queue));
+        head.write(Some(self.id), &mut writer, &mut bytes);
         for Run { of, count, records } in &self.entries {
             writer.section(Section::Entries, &mut bytes, |bytes| {
-                copy(records.rest())(put(&(of, count), bytes))
+                let mut bytes = put(&(of, count), bytes);
+                bytes.extend_from_slice(records.rest());
+                bytes
             });
         }
         for ((head, _), cells) in head.keyed.iter().zip(&self.cells).filter(|(_, cells)| !cells.is_empty()) {
@@ -228,7 +235,7 @@ impl<'a> Chain<'a> {
             });
         }
         for remaining in &self.remaining {
-            writer.section(Section::Remaining, &mut bytes, copy(remaining.rest()));
+            writer.copy(Section::Remaining, remaining.rest(), &mut bytes);
         }
         writer.finish(&mut bytes);
         bytes

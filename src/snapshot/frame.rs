@@ -110,6 +110,14 @@ impl Writer {
         self.digest.add(checksum);
     }
 
+    /// Appends a section whose payload is there already.
+    pub(super) fn copy(&mut self, section: Section, payload: &[u8], bytes: &mut Vec<u8>) {
+        self.section(section, bytes, |mut bytes| {
+            bytes.extend_from_slice(payload);
+            bytes
+        });
+    }
+
     /// Appends the end, and says what tells this snapshot from others.
     pub(super) fn finish(mut self, bytes: &mut Vec<u8>) -> u64 {
         let digest = self.digest.value();

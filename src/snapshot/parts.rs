@@ -9,10 +9,10 @@ use alloc::vec::Vec;
 
 use serde::Serialize;
 
-use super::chain::{CellRecord, Chain, Run, whole};
+use super::chain::{CellRecord, Chain, Head, Run, whole};
 use super::frame::{Section, Writer};
 use super::record::{Input, put, put_bytes};
-use super::{Cursor, CutSection, Description, Draining, KeyedHead, ProgressSection, SliceHead};
+use super::{Cursor, Description, Draining, KeyedHead, ProgressSection, SliceHead};
 use crate::error::{RestoreError, RestoreErrorKind};
 use crate::fire::Reissue;
 use crate::slice::Positions;
@@ -192,32 +192,30 @@ impl<'a> State<'a> {
     }
 
     fn write(mut self, configuration: &[u8]) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let mut writer = Writer::new(&mut bytes);
-        writer.section(Section::Configuration, &mut bytes, |mut bytes| {
-            bytes.extend_from_slice(configuration);
-            bytes
-        });
-        let cut = CutSection { since: None, stands_for: None };
-        writer.section(Section::Cut, &mut bytes, |bytes| put(&cut, bytes));
-        writer.section(Section::Progress, &mut bytes, |bytes| put(&self.progress, bytes));
-        let heads = self.slices.values().map(|(head, entries)| {
+        let slices = self.slices.values().map(|(head, entries)| {
             let entries = entries.len() as u64;
             SliceHead { entries, is_kept: false, ..*head }
         });
-        let heads: Vec<SliceHead> = heads.collect();
-        writer.section(Section::Slices, &mut bytes, |bytes| put(&heads, bytes));
-        if !self.sliced.is_empty() {
-            writer.section(Section::Firing, &mut bytes, |bytes| {
-                let bytes = self.sliced.iter_mut().fold(bytes, |bytes, sliced| put_sliced(sliced, bytes));
-                put(&(None::<Draining>, false), bytes)
-            });
-        }
-        for (head, cells) in &self.keyed {
+        let sliced = self.sliced.iter_mut().fold(Vec::new(), |bytes, sliced| put_sliced(sliced, bytes));
+        let firing = put(&(None::<Draining>, false), sliced);
+        // Nothing is set aside, and nothing waits.
+        let none = put(&0_u64, Vec::new());
+        let keyed = self.keyed.iter().map(|(head, cells)| {
             let head = KeyedHead { cells: cells.len() as u64, is_kept: false, ..*head };
-            writer.section(Section::Keyed, &mut bytes, |bytes| put(&0_u64, put(&head, bytes)));
-        }
-        writer.section(Section::Queue, &mut bytes, |bytes| put(&0_u64, bytes));
+            (head, Input::new(&none, Section::Keyed))
+        });
+        let head = Head {
+            configuration,
+            since: None,
+            progress: &put(&self.progress, Vec::new()),
+            slices: slices.collect(),
+            firing: (!self.sliced.is_empty()).then_some(&firing),
+            keyed: keyed.collect(),
+            queue: &none,
+        };
+        let mut bytes = Vec::new();
+        let mut writer = Writer::new(&mut bytes);
+        head.write(None, &mut writer, &mut bytes);
         for (slice, (_, entries)) in &self.slices {
             writer.section(Section::Entries, &mut bytes, |bytes| {
                 let bytes = put(&(slice, entries.len()), bytes);

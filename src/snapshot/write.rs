@@ -5,11 +5,11 @@ use core::hash::Hash;
 
 use serde::Serialize;
 
+use super::chain::Head;
 use super::frame::{Section, Writer};
-use super::record::{put, put_blob};
+use super::record::{Input, put, put_blob};
 use super::{
-    CellHeader, Cursor, CutSection, Description, Draining, KeyedHead, PaneHeader, ProgressSection,
-    QueuedKind, SliceHead,
+    CellHeader, Cursor, Description, Draining, KeyedHead, PaneHeader, ProgressSection, QueuedKind, SliceHead,
 };
 use crate::aggregate::Aggregate;
 use crate::fire::{Order, Refire, Sliced};
@@ -67,10 +67,6 @@ where
         (since, slices, kept): (Option<u64>, &[CutSlice], &[bool]),
         bytes: &mut Vec<u8>,
     ) {
-        writer.section(Section::Configuration, bytes, |bytes| put(&Description::of(self), bytes));
-        writer.section(Section::Cut, bytes, |bytes| put(&CutSection { since, stands_for: None }, bytes));
-        let progress = ProgressSection { progress: self.progress.save(), counters: self.counters };
-        writer.section(Section::Progress, bytes, |bytes| put(&progress, bytes));
         let lattice = self.store.lattice();
         let slices = slices.iter().map(|&CutSlice { slice, entries, follows }| SliceHead {
             slice,
@@ -79,12 +75,9 @@ where
             entries: entries as u64,
             is_kept: !follows,
         });
-        let slices: Vec<SliceHead> = slices.collect();
-        writer.section(Section::Slices, bytes, |bytes| put(&slices, bytes));
-        if !self.firing.sliced.is_empty() {
-            writer.section(Section::Firing, bytes, |bytes| self.put_firing(bytes));
-        }
-        for (place, (number, keyed)) in self.keyed.iter().enumerate() {
+        let asides: Vec<Vec<u8>> =
+            self.keyed.iter().map(|(_, keyed)| put_asides(keyed, Vec::new())).collect();
+        let keyed = self.keyed.iter().zip(&asides).enumerate().map(|(place, ((number, keyed), asides))| {
             let head = KeyedHead {
                 definition: *number,
                 closed: keyed.rules.lateness.closed,
@@ -92,9 +85,20 @@ where
                 cells: keyed.live() as u64,
                 is_kept: kept.get(place).is_some_and(|&is_kept| is_kept),
             };
-            writer.section(Section::Keyed, bytes, |bytes| put_asides(keyed, put(&head, bytes)));
-        }
-        writer.section(Section::Queue, bytes, |bytes| self.put_queue(bytes));
+            (head, Input::new(asides, Section::Keyed))
+        });
+        let progress = ProgressSection { progress: self.progress.save(), counters: self.counters };
+        let firing = (!self.firing.sliced.is_empty()).then(|| self.put_firing(Vec::new()));
+        let head = Head {
+            configuration: &put(&Description::of(self), Vec::new()),
+            since,
+            progress: &put(&progress, Vec::new()),
+            slices: slices.collect(),
+            firing: firing.as_deref(),
+            keyed: keyed.collect(),
+            queue: &self.put_queue(Vec::new()),
+        };
+        head.write(None, writer, bytes);
     }
 
     fn put_firing(&self, mut bytes: Vec<u8>) -> Vec<u8> {
