@@ -262,6 +262,37 @@ impl<'a> Chain<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SnapshotId(pub(crate) u64);
 
+/// Which snapshot some bytes are, and which one they hold the changes since: what whoever keeps chains has to know.
+///
+/// ```
+/// use chrono::TimeDelta;
+/// use floodmark::{Config, Count, snapshot::Link};
+///
+/// let windows = Config::tumbling(TimeDelta::minutes(1)).ascending().build::<u32, (), _>(Count)?;
+/// let link = Link::read(&windows.snapshot())?;
+/// assert_eq!(link.since, None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Which one it is.
+    pub id: SnapshotId,
+    /// Which one it is of use with; none if it is a full one.
+    pub since: Option<SnapshotId>,
+}
+
+impl Link {
+    /// Reads a single snapshot, full or of changes. O(size): its checksums are looked at, not what is in it.
+    ///
+    /// # Errors
+    ///
+    /// When it is no snapshot, is of a version that this release does not read, is damaged or cut short.
+    pub fn read(snapshot: &[u8]) -> Result<Self, RestoreError> {
+        let file = File::read(snapshot)?;
+        Ok(Self { id: SnapshotId(file.id), since: file.head.since.map(SnapshotId) })
+    }
+}
+
 /// A slice of time in a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SliceSummary {

@@ -20,7 +20,7 @@ mod record;
 mod summary;
 mod write;
 
-pub use chain::{Chain, SliceSummary, SnapshotId};
+pub use chain::{Chain, Link, SliceSummary, SnapshotId};
 pub(crate) use cut::Cut;
 pub use cut::{SnapshotKind, SnapshotProgress, SnapshotUnderWay};
 pub use parts::part_of;
