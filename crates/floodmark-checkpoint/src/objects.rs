@@ -1,0 +1,247 @@
+//! Objects with names below a prefix, read and written by calls that wait.
+
+use std::fmt;
+use std::path::Path as FilePath;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+
+use crate::error::Error;
+
+/// Where objects are.
+#[derive(Clone)]
+pub(crate) struct Objects {
+    store: Arc<dyn ObjectStore>,
+    prefix: Path,
+    /// The folder, if it is a local one.
+    folder: Option<PathBuf>,
+    waiting: Waiting,
+}
+
+/// Who drives what takes time.
+#[derive(Clone)]
+enum Waiting {
+    /// The thread that waits.
+    Here,
+    /// Threads of its own, because connections want to be looked after.
+    #[cfg(feature = "s3")]
+    Elsewhere(Arc<Threads>),
+}
+
+#[cfg(feature = "s3")]
+struct Threads(Option<tokio::runtime::Runtime>);
+
+/// What came of writing an object that must not be there yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Put {
+    Done,
+    /// There is one.
+    Taken,
+}
+
+impl Objects {
+    pub(crate) fn over(store: Arc<dyn ObjectStore>, prefix: &str) -> Result<Self, Error> {
+        let prefix = Path::parse(prefix.trim_matches('/')).map_err(|error| Error::place(prefix, &error))?;
+        #[cfg(feature = "s3")]
+        let waiting = Waiting::Elsewhere(Arc::new(Threads::start()?));
+        #[cfg(not(feature = "s3"))]
+        let waiting = Waiting::Here;
+        Ok(Self { store, prefix, folder: None, waiting })
+    }
+
+    pub(crate) fn memory() -> Self {
+        let store = Arc::new(object_store::memory::InMemory::new());
+        Self { store, prefix: Path::default(), folder: None, waiting: Waiting::Here }
+    }
+
+    /// A folder, made if it is not there. What is written is on the disk when the call returns: the file and its name.
+    #[cfg(feature = "fs")]
+    pub(crate) fn folder(folder: &FilePath) -> Result<Self, Error> {
+        let made = std::fs::create_dir_all(folder).and_then(|()| {
+            // The folder's own name is on the disk when the folder above it is.
+            let above = std::path::absolute(folder)?;
+            above.parent().map_or(Ok(()), sync_folder)
+        });
+        made.map_err(|error| Error::folder(folder, &error))?;
+        let store = object_store::local::LocalFileSystem::new_with_prefix(folder)
+            .map_err(|error| Error::storage("open", &folder.display().to_string(), error))?
+            .with_fsync(true);
+        let folder = Some(folder.to_owned());
+        Ok(Self { store: Arc::new(store), prefix: Path::default(), folder, waiting: Waiting::Here })
+    }
+
+    fn wait<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> T {
+        match &self.waiting {
+            Waiting::Here => futures_executor::block_on(future),
+            #[cfg(feature = "s3")]
+            Waiting::Elsewhere(threads) => threads.wait(future),
+        }
+    }
+
+    fn path(&self, name: &str) -> Result<Path, Error> {
+        let below = Path::parse(name).map_err(|error| Error::place(name, &error))?;
+        Ok(self.prefix.parts().chain(below.parts()).collect())
+    }
+
+    /// The object, if it is there. It is not read if it has not as many bytes as `expected`, if that is known.
+    pub(crate) fn get(&self, name: &str, expected: Option<u64>) -> Result<Option<Got>, Error> {
+        let (store, path) = (Arc::clone(&self.store), self.path(name)?);
+        let got = self.wait(async move {
+            let got = store.get(&path).await?;
+            match expected {
+                Some(bytes) if bytes != got.meta.size => Ok(Got::Size(got.meta.size)),
+                _ => got.bytes().await.map(|bytes| Got::Bytes(bytes.into())),
+            }
+        });
+        match got {
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            got => got.map(Some).map_err(|error| Error::storage("read", name, error)),
+        }
+    }
+
+    pub(crate) fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
+        let put = self.put_in(PutMode::Overwrite, self.path(name)?, bytes);
+        put.map_err(|error| Error::storage("write", name, error))
+    }
+
+    /// Writes an object that is not there yet: of two who do this at the same time, one finds it taken.
+    pub(crate) fn put_new(&self, name: &str, bytes: Vec<u8>) -> Result<Put, Error> {
+        match self.put_in(PutMode::Create, self.path(name)?, bytes) {
+            Ok(()) => Ok(Put::Done),
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                Ok(Put::Taken)
+            }
+            Err(error) => Err(Error::storage("write", name, error)),
+        }
+    }
+
+    fn put_in(&self, mode: PutMode, path: Path, bytes: Vec<u8>) -> Result<(), object_store::Error> {
+        let store = Arc::clone(&self.store);
+        let options = PutOptions::from(mode);
+        self.wait(async move { store.put_opts(&path, PutPayload::from(bytes), options).await.map(drop) })
+    }
+
+    pub(crate) fn is_there(&self, name: &str) -> Result<bool, Error> {
+        let (store, path) = (Arc::clone(&self.store), self.path(name)?);
+        match self.wait(async move { store.head(&path).await }) {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(Error::storage("look for", name, error)),
+        }
+    }
+
+    /// Deletes an object, if it is there.
+    pub(crate) fn delete(&self, name: &str) -> Result<(), Error> {
+        let (store, path) = (Arc::clone(&self.store), self.path(name)?);
+        match self.wait(async move { store.delete(&path).await }) {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(Error::storage("delete", name, error)),
+        }
+    }
+
+    /// The names in a folder, each with its bytes, in no order.
+    pub(crate) fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, Error> {
+        let (store, path) = (Arc::clone(&self.store), self.path(folder)?);
+        let depth = path.parts_count() + 1;
+        let listed = self.wait(async move { store.list(Some(&path)).try_collect::<Vec<_>>().await });
+        let objects = listed.map_err(|error| Error::storage("list", folder, error))?;
+        let directly = objects.into_iter().filter(|object| object.location.parts_count() == depth);
+        Ok(directly
+            .filter_map(|object| Some((object.location.filename()?.to_owned(), object.size)))
+            .collect())
+    }
+
+    pub(crate) fn is_folder(&self) -> bool {
+        self.folder.is_some()
+    }
+
+    /// Deletes what processes that died have left half written, which is nothing but in a local folder: those that
+    /// `is_over` says of by the name of the object.
+    pub(crate) fn delete_half_written(
+        &self,
+        folder: &str,
+        is_over: impl Fn(&str) -> bool,
+    ) -> Result<(), Error> {
+        let Some(root) = &self.folder else { return Ok(()) };
+        let path = root.join(folder);
+        let sweep = || -> std::io::Result<()> {
+            for entry in std::fs::read_dir(&path)? {
+                let entry = entry?;
+                // `LocalFileSystem` writes NAME#NUMBER and renames it.
+                let name = entry.file_name().into_string().unwrap_or_default();
+                if name.split_once('#').is_some_and(|(of, _)| is_over(of)) {
+                    std::fs::remove_file(entry.path())?;
+                }
+            }
+            Ok(())
+        };
+        match sweep() {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::folder(&path, &error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An object that is there.
+#[derive(Debug)]
+pub(crate) enum Got {
+    Bytes(Vec<u8>),
+    /// It has so many bytes, which are not as many as expected.
+    Size(u64),
+}
+
+#[cfg(feature = "fs")]
+fn sync_folder(folder: &FilePath) -> std::io::Result<()> {
+    // Elsewhere a folder cannot be opened, nor need it be.
+    if cfg!(unix) { std::fs::File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+impl fmt::Display for Objects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.folder {
+            Some(folder) => write!(f, "{}", folder.display()),
+            None => write!(f, "{}/{}", self.store, self.prefix),
+        }
+    }
+}
+
+impl fmt::Debug for Objects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Objects({self})")
+    }
+}
+
+#[cfg(feature = "s3")]
+impl Threads {
+    fn start() -> Result<Self, Error> {
+        // One worker: it waits for the network, and does nothing else.
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        runtime.map(|runtime| Self(Some(runtime))).map_err(|error| Error::threads(&error))
+    }
+
+    /// Waits on a channel rather than in the runtime, which would panic where the caller is in one itself.
+    fn wait<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> T {
+        let (done, outcome) = std::sync::mpsc::sync_channel(1);
+        let task = async move {
+            // Nobody stops listening before it has come.
+            let _ = done.send(future.await);
+        };
+        if let Some(runtime) = &self.0 {
+            runtime.spawn(task);
+        }
+        outcome.recv().expect("the task ends with what it has found")
+    }
+}
+
+#[cfg(feature = "s3")]
+impl Drop for Threads {
+    fn drop(&mut self) {
+        // Dropping a runtime within another one panics; this does not.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! What is read of what was stored: retention, damage, compaction, savepoints.
+
+mod common;
+
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use common::{Job, undisturbed};
+use floodmark_checkpoint::{Checkpoint, Resumed, Saved, State, Store, Writer};
+
+/// A folder with the checkpoints of a job, and the job.
+struct Place {
+    folder: tempfile::TempDir,
+    store: Store,
+    job: Job,
+    writer: Writer,
+}
+
+fn place(keep: usize, changes: usize) -> Place {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::folder(folder.path()).unwrap().keep(NonZeroUsize::new(keep).unwrap()).changes(changes);
+    let writer = store.begin().unwrap();
+    Place { folder, store, job: Job::new(), writer }
+}
+
+impl Place {
+    fn save(&mut self) -> u64 {
+        self.job.go();
+        let Saved { number, undeleted } = self.job.save(&mut self.writer).unwrap();
+        assert!(undeleted.is_none(), "{undeleted:?}");
+        number
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The names in a folder, sorted.
+    fn names(&self, folder: &str) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.path(folder)) else { return Vec::new() };
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+/// Goes on to the end from a checkpoint, with what was written until then.
+fn completes(checkpoint: &Checkpoint) {
+    let all = undisturbed();
+    let length = u64::from_le_bytes(checkpoint.sink.as_slice().try_into().unwrap()) as usize;
+    let mut job = Job::resumed(checkpoint, all[..length].to_vec());
+    while !job.is_at_end() {
+        job.go();
+    }
+    assert_eq!(job.finish(), all);
+}
+
+#[test]
+fn the_last_checkpoints_are_kept_and_nothing_else() {
+    let mut place = place(2, 3);
+    for _ in 0..4 {
+        place.save();
+    }
+    // All four stand on the first snapshot.
+    let checkpoints = ["00000000000000000003", "00000000000000000004"];
+    assert_eq!(place.names("checkpoints"), checkpoints);
+    let of = |names: &[String]| names.iter().map(|name| name[18..20].to_owned()).collect::<Vec<_>>();
+    assert_eq!(of(&place.names("data")), ["01", "02", "03", "04"]);
+    completes(&place.store.checkpoint(3).unwrap());
+    // The fifth is a full one, and when the sixth is there nobody needs the first four.
+    place.save();
+    assert_eq!(of(&place.names("data")), ["01", "02", "03", "04", "05"]);
+    place.save();
+    assert_eq!(of(&place.names("data")), ["05", "06"]);
+    let checkpoint = place.store.resume().unwrap().checkpoint.unwrap();
+    assert_eq!((checkpoint.number, checkpoint.snapshots(0).len()), (6, 2));
+    completes(&checkpoint);
+    assert!(place.store.checkpoint(4).unwrap_err().is_nothing());
+}
+
+#[test]
+fn what_dead_processes_have_left_is_swept_and_what_is_none_of_ours_is_not() {
+    let mut place = place(3, 0);
+    place.save();
+    let left = [
+        "data/00000000000000000002-0000000000000007-1-0",
+        "data/00000000000000000001-0000000000000007-1-0#1",
+        "checkpoints/00000000000000000002#3",
+    ];
+    // Of a number that is to come, somebody else may be writing it.
+    let others =
+        ["data/00000000000000000003-0000000000000007-1-0", "data/notes.txt", "checkpoints/README", "own"];
+    for name in left.iter().chain(&others) {
+        fs::write(place.path(name), "x").unwrap();
+    }
+    let Resumed { writer, checkpoint, damaged } = place.store.resume().unwrap();
+    assert!(damaged.is_empty());
+    place.writer = writer;
+    completes(&checkpoint.unwrap());
+    assert_eq!(place.save(), 2);
+    assert!(left.iter().all(|name| !place.path(name).exists()), "{:?}", place.names("data"));
+    assert!(others.iter().all(|name| place.path(name).exists()));
+}
+
+#[test]
+fn a_flipped_bit_or_a_missing_end_anywhere_falls_back_to_the_checkpoint_before_and_says_so() {
+    let mut place = place(3, 0);
+    for _ in 0..3 {
+        place.save();
+    }
+    let newest = [place.path("checkpoints/00000000000000000003"), data_of(&place, 3)];
+    for path in newest {
+        let bytes = fs::read(&path).unwrap();
+        let cuts = (0..bytes.len()).map(|length| bytes[..length].to_vec());
+        let flips = (0..bytes.len() * 8).map(|bit| {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            flipped
+        });
+        for damaged in cuts.chain(flips).chain([[&bytes[..], b"x"].concat()]) {
+            fs::write(&path, damaged).unwrap();
+            let resumed = place.store.resume().unwrap();
+            assert_eq!(resumed.checkpoint.unwrap().number, 2);
+            assert_eq!(resumed.damaged.len(), 1);
+            assert_eq!(resumed.damaged[0].name, "checkpoints/00000000000000000003");
+        }
+        fs::remove_file(&path).unwrap();
+        let resumed = place.store.resume().unwrap();
+        assert_eq!(resumed.checkpoint.unwrap().number, 2);
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(place.store.resume().unwrap().checkpoint.unwrap().number, 3);
+    }
+}
+
+fn data_of(place: &Place, number: u64) -> PathBuf {
+    let start = format!("{number:020}-");
+    let names = place.names("data");
+    place.path("data").join(names.iter().find(|name| name.starts_with(&start)).unwrap())
+}
+
+#[test]
+fn who_falls_back_goes_on_with_a_new_number_and_the_damaged_one_goes_in_its_time() {
+    let mut place = place(2, 0);
+    for _ in 0..3 {
+        place.save();
+    }
+    fs::write(data_of(&place, 3), "rot").unwrap();
+    let Resumed { writer, checkpoint, damaged } = place.store.resume().unwrap();
+    let checkpoint = checkpoint.unwrap();
+    assert_eq!(checkpoint.number, 2);
+    assert!(damaged[0].to_string().contains("has 3 bytes and should have"), "{}", damaged[0]);
+    (place.writer, place.job) = (writer, Job::resumed(&checkpoint, undisturbed().to_vec()));
+    assert_eq!(place.save(), 4);
+    assert_eq!(place.store.numbers().unwrap(), [3, 4]);
+    place.save();
+    assert_eq!(place.store.numbers().unwrap(), [4, 5]);
+    assert_eq!(place.names("data").len(), 2);
+}
+
+#[test]
+fn where_nothing_is_intact_it_is_an_error_and_no_beginning() {
+    let mut place = place(2, 2);
+    for _ in 0..3 {
+        place.save();
+    }
+    fs::remove_file(data_of(&place, 1)).unwrap();
+    let error = place.store.resume().unwrap_err();
+    assert!(error.is_damaged(), "{error}");
+    let said = error.to_string();
+    for what in ["checkpoints/00000000000000000003 is damaged", "00000000000000000002", "is not there"] {
+        assert!(said.contains(what), "{said}");
+    }
+    assert!(place.store.begin().unwrap_err().is_not_empty());
+}
+
+#[test]
+fn a_checkpoint_of_a_later_release_is_refused_rather_than_passed_over() {
+    let mut place = place(3, 0);
+    place.save();
+    place.save();
+    let path = place.path("checkpoints/00000000000000000002");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[8] = 9;
+    let checksum = crc32fast::hash(&[&bytes[..18], &bytes[22..]].concat());
+    bytes[18..22].copy_from_slice(&checksum.to_le_bytes());
+    fs::write(&path, bytes).unwrap();
+    let error = place.store.resume().unwrap_err();
+    assert!(error.is_version(), "{error}");
+    assert!(error.to_string().contains("is of version 9"), "{error}");
+}
+
+#[test]
+fn a_manifest_under_another_name_is_damage() {
+    let mut place = place(3, 0);
+    place.save();
+    let path = |number: u64| place.path(&format!("checkpoints/{number:020}"));
+    fs::copy(path(1), path(5)).unwrap();
+    let Resumed { checkpoint, damaged, .. } = place.store.resume().unwrap();
+    assert_eq!(checkpoint.unwrap().number, 1);
+    assert!(damaged[0].why.contains("it is that of checkpoint 1"), "{}", damaged[0]);
+}
+
+#[test]
+fn a_chain_is_compacted_with_and_without_a_writer() {
+    let mut place = place(1, 9);
+    for _ in 0..4 {
+        place.save();
+    }
+    let before = place.store.checkpoint(4).unwrap();
+    assert_eq!(before.snapshots(0).len(), 4);
+    let saved = place.writer.compact().unwrap().unwrap();
+    assert_eq!(saved.number, 5);
+    let after = place.store.checkpoint(5).unwrap();
+    assert_eq!((after.snapshots(0).len(), &after.source, &after.sink), (1, &before.source, &before.sink));
+    completes(&after);
+    assert_eq!(place.names("data").len(), 1);
+    assert!(place.writer.compact().unwrap().is_none(), "it is short already");
+    // The kernel has not been told, and goes on with what has changed.
+    assert_eq!(place.save(), 6);
+    let changed = place.store.checkpoint(6).unwrap();
+    assert_eq!(changed.snapshots(0).len(), 2);
+    completes(&changed);
+
+    assert_eq!(place.store.compact().unwrap().unwrap().number, 7);
+    assert!(place.store.compact().unwrap().is_none());
+    completes(&place.store.checkpoint(7).unwrap());
+    // The writer that was at work has lost.
+    place.job.go();
+    assert!(place.job.save(&mut place.writer).unwrap_err().is_conflict());
+}
+
+#[test]
+fn a_snapshot_that_does_not_follow_is_refused_and_nothing_is_stored() {
+    let mut place = place(3, 9);
+    place.save();
+    let since = place.writer.since(0);
+    place.job.go();
+    let skipped = place.job.state(since);
+    place.job.go();
+    let state = place.job.state(Some(floodmark::snapshot::Link::read(&skipped.kernels[0]).unwrap().id));
+    let error = place.writer.save(state).unwrap_err();
+    assert!(error.to_string().contains("holds the changes since another"), "{error}");
+    let damaged = State { kernels: vec![b"nonsense".to_vec()], ..State::default() };
+    assert!(place.writer.save(damaged).unwrap_err().to_string().contains("snapshot of kernel 0"));
+    assert_eq!((place.store.numbers().unwrap(), place.names("data").len()), (vec![1], 1));
+    // A full one always follows.
+    assert_eq!(place.save(), 2);
+}
+
+#[test]
+fn several_kernels_have_a_chain_each() {
+    let store = Store::memory().changes(5);
+    let mut writer = store.begin().unwrap();
+    let mut jobs = [Job::new(), Job::new(), Job::new()];
+    for round in 0..3 {
+        let mut state = State::default();
+        for (kernel, job) in jobs.iter_mut().enumerate() {
+            (0..=kernel + round).for_each(|_| job.step());
+            // One of them begins anew each time.
+            let since = writer.since(kernel).filter(|_| kernel != 1);
+            let of_one = job.state(since);
+            state.kernels.extend(of_one.kernels);
+            state.source.extend(of_one.source);
+        }
+        let _ = writer.save(state).unwrap();
+    }
+    let checkpoint = store.resume().unwrap().checkpoint.unwrap();
+    let lengths: Vec<usize> = (0..4).map(|kernel| checkpoint.snapshots(kernel).len()).collect();
+    assert_eq!((checkpoint.kernels(), lengths), (3, vec![3, 1, 3, 0]));
+    assert!(checkpoint.chain(3).is_err());
+    for (kernel, job) in jobs.iter_mut().enumerate() {
+        let now = job.state(None);
+        let compacted = checkpoint.chain(kernel).unwrap().compact();
+        let summary = |bytes: &[u8]| {
+            let chain = floodmark::snapshot::Chain::read(&[bytes]).unwrap();
+            (chain.summary().unwrap().to_string(), chain.slices().collect::<Vec<_>>())
+        };
+        let ((_, slices), (_, expected)) = (summary(&compacted), summary(&now.kernels[0]));
+        assert_eq!(slices, expected, "kernel {kernel}");
+    }
+}
+
+#[test]
+fn savepoints_stay_need_nothing_else_and_are_resumed_from() {
+    let mut place = place(1, 9);
+    place.save();
+    place.save();
+    let of = place.store.resume().unwrap().checkpoint.unwrap();
+    place.store.create_savepoint("before-the-move.1", &of).unwrap();
+    let taken = place.store.create_savepoint("before-the-move.1", &of).unwrap_err();
+    assert!(taken.to_string().contains("there is a savepoint of this name"), "{taken}");
+    for _ in 0..3 {
+        place.save();
+    }
+    let listed = place.store.savepoints().unwrap();
+    let bytes = fs::read(place.path("savepoints/before-the-move.1")).unwrap();
+    assert_eq!(listed, [(String::from("before-the-move.1"), bytes.len() as u64)]);
+
+    let Resumed { mut writer, checkpoint, damaged } = place.store.resume_from("before-the-move.1").unwrap();
+    let savepoint = checkpoint.unwrap();
+    assert_eq!((savepoint.number, savepoint.label.as_deref()), (2, Some("before-the-move.1")));
+    assert_eq!((&savepoint.source, &savepoint.sink, damaged.len()), (&of.source, &of.sink, 0));
+    completes(&savepoint);
+    // Copied out, it is the same.
+    assert_eq!(Checkpoint::of_savepoint(&bytes).unwrap(), savepoint);
+    // What goes on from it is newer than what was there.
+    let mut job = Job::resumed(&savepoint, undisturbed().to_vec());
+    job.go();
+    assert_eq!(job.save(&mut writer).unwrap().number, 6);
+    assert_eq!(place.store.resume().unwrap().checkpoint.unwrap().source, job.read.to_le_bytes());
+
+    place.store.delete_savepoint("before-the-move.1").unwrap();
+    assert!(place.store.savepoints().unwrap().is_empty());
+    assert!(place.store.delete_savepoint("before-the-move.1").unwrap_err().is_nothing());
+    assert!(place.store.resume_from("before-the-move.1").unwrap_err().is_nothing());
+}
+
+#[test]
+fn a_damaged_savepoint_is_an_error_at_every_bit() {
+    let mut place = place(1, 0);
+    place.save();
+    place.store.create_savepoint("s", &place.store.checkpoint(1).unwrap()).unwrap();
+    let path = place.path("savepoints/s");
+    let bytes = fs::read(&path).unwrap();
+    for bit in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(Checkpoint::of_savepoint(&flipped).unwrap_err().is_damaged(), "bit {bit}");
+    }
+    for length in 0..bytes.len() {
+        assert!(Checkpoint::of_savepoint(&bytes[..length]).unwrap_err().is_damaged(), "cut to {length}");
+    }
+    fs::write(&path, &bytes[..9]).unwrap();
+    assert!(place.store.resume_from("s").unwrap_err().is_damaged());
+}
+
+#[test]
+fn labels_are_plain() {
+    let mut place = place(1, 0);
+    place.save();
+    let of = place.store.checkpoint(1).unwrap();
+    for label in ["", ".", "..", ".hidden", "a/b", "a b", "ä", "a#1", &"x".repeat(101)] {
+        let error = place.store.create_savepoint(label, &of).unwrap_err();
+        assert!(error.to_string().contains("cannot be the label"), "{label}: {error}");
+    }
+    assert_eq!(place.names("savepoints"), [""; 0]);
+    place.store.create_savepoint(&"x".repeat(100), &of).unwrap();
+}
+
+#[test]
+fn a_place_that_cannot_be_made_is_said_by_name() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let error = Store::folder(file.path().join("below")).unwrap_err();
+    assert!(error.is_storage() && error.to_string().contains("below"), "{error}");
+    let missing = tempfile::tempdir().unwrap();
+    let store = Store::folder(missing.path().join("a/b")).unwrap();
+    assert!(store.resume().unwrap().checkpoint.is_none() && Path::new(&missing.path().join("a/b")).is_dir());
+}

@@ -1,0 +1,113 @@
+//! Two writers for one place: one wins, and the other one is told.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::Mutex;
+use std::thread;
+
+use common::Job;
+use floodmark_checkpoint::{Resumed, State, Store, Writer};
+
+fn keep(store: Store, checkpoints: usize) -> Store {
+    store.keep(NonZeroUsize::new(checkpoints).unwrap())
+}
+
+fn source(writer: &mut Writer, source: &[u8]) -> Result<u64, floodmark_checkpoint::Error> {
+    let state = State { source: source.to_vec(), ..State::default() };
+    writer.save(state).map(|saved| saved.number)
+}
+
+fn both(test: impl Fn(Store)) {
+    test(Store::memory());
+    let folder = tempfile::tempdir().unwrap();
+    test(Store::folder(folder.path()).unwrap());
+}
+
+#[test]
+fn of_two_that_resume_from_the_same_checkpoint_the_first_to_store_wins() {
+    both(|store| {
+        let mut first = store.begin().unwrap();
+        source(&mut first, b"1").unwrap();
+        let Resumed { writer: mut second, checkpoint, .. } = store.resume().unwrap();
+        assert_eq!(checkpoint.unwrap().source, b"1");
+        assert_eq!(source(&mut second, b"2 of the second").unwrap(), 2);
+        for _ in 0..3 {
+            let error = source(&mut first, b"2 of the first").unwrap_err();
+            assert!(error.is_conflict(), "{error}");
+            assert!(error.to_string().contains("has stored checkpoint 2"), "{error}");
+        }
+        assert_eq!(source(&mut second, b"3").unwrap(), 3);
+        assert_eq!(store.resume().unwrap().checkpoint.unwrap().source, b"3");
+    });
+}
+
+#[test]
+fn one_that_has_slept_until_its_number_is_free_again_is_told_so() {
+    both(|store| {
+        let store = keep(store, 2);
+        let mut sleeper = store.begin().unwrap();
+        source(&mut sleeper, b"1").unwrap();
+        let mut other = store.resume().unwrap().writer;
+        for _ in 0..8 {
+            source(&mut other, b"other").unwrap();
+        }
+        assert_eq!(store.numbers().unwrap(), [8, 9]);
+        for _ in 0..3 {
+            let error = source(&mut sleeper, b"stale").unwrap_err();
+            assert!(error.is_conflict(), "{error}");
+            assert!(error.to_string().contains("has stored checkpoint 8"), "{error}");
+            assert_eq!(store.numbers().unwrap(), [8, 9]);
+        }
+        assert_eq!(store.resume().unwrap().checkpoint.unwrap().source, b"other");
+    });
+}
+
+#[test]
+fn who_has_lost_leaves_no_data_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = keep(Store::folder(folder.path()).unwrap(), 1);
+    let (mut one, mut other) = (store.begin().unwrap(), store.begin().unwrap());
+    let mut job = Job::new();
+    job.go();
+    let _ = job.save(&mut one).unwrap();
+    assert!(job.save(&mut other).unwrap_err().is_conflict());
+    assert_eq!(std::fs::read_dir(folder.path().join("data")).unwrap().count(), 1);
+}
+
+#[test]
+fn in_a_race_no_number_is_won_twice_and_whoever_reads_finds_something_whole() {
+    both(|store| {
+        let store = keep(store, 2);
+        let won = Mutex::new(BTreeMap::<u64, Vec<usize>>::new());
+        thread::scope(|scope| {
+            for me in 0..4_usize {
+                let (store, won) = (store.clone(), &won);
+                scope.spawn(move || {
+                    let mut job = Job::new();
+                    job.go();
+                    for _ in 0..40 {
+                        let Resumed { mut writer, checkpoint, damaged } = store.resume().unwrap();
+                        assert!(damaged.is_empty(), "{damaged:?}");
+                        assert!(checkpoint.is_none_or(|checkpoint| checkpoint.kernels() == 1));
+                        // Two in a row, so that one may overtake another in between.
+                        for _ in 0..2 {
+                            match job.save(&mut writer) {
+                                Ok(saved) => won.lock().unwrap().entry(saved.number).or_default().push(me),
+                                Err(error) if error.is_conflict() => break,
+                                Err(error) => panic!("{error}"),
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        let won = won.into_inner().unwrap();
+        assert!(won.values().all(|winners| winners.len() == 1), "{won:?}");
+        // (Who is overtaken so far that its checkpoint is deleted before it has looked is told that it has lost.)
+        let newest = *won.last_key_value().unwrap().0;
+        assert!(won.len() > 40 && won.len() as u64 * 10 >= newest * 9, "{} of {newest}", won.len());
+        assert_eq!(store.numbers().unwrap(), [newest - 1, newest]);
+    });
+}
