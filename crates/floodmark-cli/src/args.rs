@@ -1,6 +1,7 @@
 //! What a person may ask for, parsed into values that need no further checks of their own.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use chrono::TimeDelta;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::aggregate::Function;
+use crate::checkpoint::Place;
 use crate::error::Stop;
 use crate::time::Unit;
 use crate::windows::{Accumulate, Early, WindowSpec};
@@ -31,6 +33,33 @@ pub(crate) enum Command {
     /// Look at snapshots of the kernel's state, and compact, split or merge them
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
+    /// Keep a checkpoint under a name until it is deleted: a copy that needs nothing else
+    #[command(subcommand)]
+    Savepoint(SavepointCommand),
+}
+
+/// What to do with savepoints.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SavepointCommand {
+    /// Make one of the newest checkpoint; a run may be at work there
+    Create {
+        /// Folder or s3://BUCKET/PREFIX of `run --checkpoint`
+        place: Place,
+        /// Letters, digits, dashes, underscores and dots
+        label: String,
+    },
+    /// List them, with their bytes
+    List {
+        /// Folder or s3://BUCKET/PREFIX of `run --checkpoint`
+        place: Place,
+    },
+    /// Delete one
+    Delete {
+        /// Folder or s3://BUCKET/PREFIX of `run --checkpoint`
+        place: Place,
+        /// Which one
+        label: String,
+    },
 }
 
 /// What to do with snapshots.
@@ -44,9 +73,10 @@ pub(crate) enum SnapshotCommand {
     Compact {
         #[command(flatten)]
         files: SnapshotFiles,
-        /// File to write, which must not be there yet
+        /// File to write, which must not be there yet. Without it, a new checkpoint is stored in the place, where no run must
+        /// be at work
         #[arg(long, value_name = "FILE")]
-        output: PathBuf,
+        output: Option<PathBuf>,
     },
     /// Split them by key into parts for as many kernels
     Split {
@@ -72,9 +102,14 @@ pub(crate) enum SnapshotCommand {
 /// Snapshots.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SnapshotFiles {
-    /// Snapshots, or folders of `run --checkpoint`: one and those of the changes since, in their order
+    /// Snapshots: one and those of the changes since, in their order. Or a savepoint, or a folder or s3://BUCKET/PREFIX with
+    /// checkpoints, of which the newest intact one is taken
     #[arg(required = true, value_name = "PATH")]
-    pub(crate) files: Vec<PathBuf>,
+    pub(crate) files: Vec<Place>,
+
+    /// Which kernel's, where a checkpoint is of several
+    #[arg(long, value_name = "N")]
+    pub(crate) kernel: Option<usize>,
 }
 
 /// Where rows come from and which column says when they happened.
@@ -199,17 +234,26 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) late: Option<PathBuf>,
 
-    /// Folder in which to save state, input position and output lengths as the run goes on
-    #[arg(long, value_name = "DIR")]
-    pub(crate) checkpoint: Option<PathBuf>,
+    /// Where to save state, input position and output lengths as the run goes on: a folder, or s3://BUCKET/PREFIX (feature
+    /// `s3`; the rest comes from AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT …)
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) checkpoint: Option<Place>,
 
     /// How often to save: a duration, or a number of rows
     #[arg(long, value_name = "10s|N", default_value = "10s", requires = "checkpoint")]
     pub(crate) checkpoint_every: Every,
 
+    /// How many checkpoints are kept, so that there is another one when the last is damaged
+    #[arg(long, value_name = "N", default_value = "6", requires = "checkpoint")]
+    pub(crate) checkpoint_keep: NonZeroUsize,
+
     /// Go on from the last checkpoint; start afresh where there is none
     #[arg(long, requires = "checkpoint")]
     pub(crate) resume: bool,
+
+    /// Go on from this savepoint instead
+    #[arg(long, value_name = "LABEL", requires = "resume")]
+    pub(crate) savepoint: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]

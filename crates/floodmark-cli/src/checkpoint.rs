@@ -1,31 +1,33 @@
-//! Everything a run needs to go on, in one file that is replaced as a whole.
+//! Everything a run needs to go on, stored together in a place of [`floodmark_checkpoint`].
 //!
-//! The file: 8 bytes of magic, a version (u32), the length of the rest (u64) and its CRC-32 (u32), all
-//! little-endian, then [`Checkpoint`] as postcard. It is written beside the old one, synced, and renamed
-//! over it; so whenever the process dies, the folder holds a complete checkpoint or none.
+//! A checkpoint's source is a version and [`Frozen`], its sink [`Written`], both as postcard; it has one kernel.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fmt;
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use floodmark::Partition;
+use floodmark::snapshot::SnapshotProgress;
+use floodmark_checkpoint::{Checkpoint, Resumed, Saved, State, Store, Writer};
 use serde::{Deserialize, Serialize};
 
-use crate::args::{InputArgs, NOT_GIVEN};
-use crate::error::Stop;
+use crate::args::{InputArgs, NOT_GIVEN, RunArgs};
+use crate::error::{Stop, say};
 use crate::input::{Kind, Position, name_of};
-use crate::output::sync_folder;
 use crate::row::PartitionName;
+use crate::run::Kernel;
 use crate::time::Unit;
 
-const MAGIC: [u8; 8] = *b"FLOODCLI";
-const VERSION: u32 = 1;
-const FRAME_BYTES: usize = 8 + 4 + 8 + 4;
-const FILE: &str = "checkpoint";
+/// Of what this command adds to the kernel's state.
+const VERSION: u16 = 1;
 
-/// A run, frozen between two rows.
+/// How many snapshots of changes follow a full one.
+const CHANGES: usize = 4;
+
+/// A run between two rows, without its kernel and its outputs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Checkpoint {
+pub(crate) struct Frozen {
     /// Whether the input had been read to its end.
     pub(crate) done: bool,
     /// [`crate::args::RunArgs::settings`], to be compared.
@@ -33,12 +35,6 @@ pub(crate) struct Checkpoint {
     pub(crate) inputs: Vec<Input>,
     pub(crate) progress: Progress,
     pub(crate) partitions: Vec<(PartitionName, Partition)>,
-    /// Bytes of the results, the late rows and the bad rows.
-    pub(crate) lengths: [u64; 3],
-    /// The columns in the header of the late rows.
-    pub(crate) late_columns: Option<Vec<String>>,
-    /// The kernel's own snapshot, which checks itself.
-    pub(crate) kernel: Vec<u8>,
 }
 
 /// Where a run is in its input, and what it has found out there.
@@ -49,6 +45,15 @@ pub(crate) struct Progress {
     pub(crate) unit: Unit,
     /// What the values of the first file were, from its first block on.
     pub(crate) kinds: Option<Vec<(String, Kind)>>,
+}
+
+/// What a run has written.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Written {
+    /// Bytes of the results, the late rows and the bad rows.
+    pub(crate) lengths: [u64; 3],
+    /// The columns in the header of the late rows.
+    pub(crate) late_columns: Option<Vec<String>>,
 }
 
 /// What tells one input from another.
@@ -74,19 +79,18 @@ impl Input {
     }
 }
 
-impl Checkpoint {
+impl Frozen {
     /// Refuses to go on with a run that is not the same, saying in what it differs.
     pub(crate) fn check(
         &self,
-        folder: &Path,
+        place: &Place,
         settings: &[(String, String)],
         inputs: &[Input],
     ) -> Result<(), Stop> {
         let refused = |difference: String| {
             Stop::Failed(format!(
-                "the checkpoint in {} belongs to another run: {difference}. Give the same arguments, or another \
-                 folder to start afresh",
-                folder.display()
+                "the checkpoint in {place} belongs to another run: {difference}. Give the same arguments, or another \
+                 folder to start afresh"
             ))
         };
         for ((name, then), (_, now)) in self.settings.iter().zip(settings) {
@@ -117,93 +121,171 @@ impl Checkpoint {
     }
 }
 
-/// The folder that holds a checkpoint.
-#[derive(Debug)]
-pub(crate) struct Folder {
-    path: PathBuf,
+/// Where checkpoints are: a folder, or `s3://BUCKET/PREFIX`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Folder(PathBuf),
+    Bucket(String),
 }
 
-impl Folder {
-    pub(crate) fn open(path: &Path) -> Result<Self, Stop> {
-        fs::create_dir_all(path).map_err(|error| Stop::io("make the folder", path, &error))?;
-        Ok(Self { path: path.to_owned() })
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once("://") {
+            None => Ok(Self::Folder(text.into())),
+            Some(("s3", _)) if cfg!(feature = "s3") => Ok(Self::Bucket(text.into())),
+            Some(("s3", _)) => Err(String::from(
+                "this floodmark was built without S3: install it with the feature `s3`, or give a folder",
+            )),
+            Some((scheme, _)) => {
+                Err(format!("{scheme}:// is no place for checkpoints: give a folder or s3://BUCKET/PREFIX"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(path) => write!(f, "{}", path.display()),
+            Self::Bucket(url) => f.write_str(url),
+        }
+    }
+}
+
+impl Place {
+    /// The store there; a folder is made if it is not there.
+    pub(crate) fn open(&self) -> Result<Store, Stop> {
+        let opened = match self {
+            Self::Folder(path) => Store::folder(path),
+            #[cfg(feature = "s3")]
+            Self::Bucket(url) => Store::s3(url),
+            #[cfg(not(feature = "s3"))]
+            Self::Bucket(_) => return Err(Stop::Usage(String::from("this floodmark was built without S3"))),
+        };
+        Ok(opened.map_err(failed)?.changes(CHANGES))
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The checkpoint, if there is one.
-    pub(crate) fn load(&self) -> Result<Option<Checkpoint>, Stop> {
-        let path = self.path.join(FILE);
-        match fs::read(&path) {
-            Ok(bytes) => decode(&bytes).map(Some).map_err(|problem| {
-                Stop::Failed(format!(
-                    "{} {problem}. Restore it, or remove it to start afresh",
-                    path.display()
-                ))
-            }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Stop::io("read", &path, &error)),
+    /// Keeps other runs of this machine out until it is dropped, or the process ends in whatever way: a folder only. (Who stores a
+    /// checkpoint second would be told anyway; but until then two would write to the same outputs.)
+    pub(crate) fn lock(&self) -> Result<Option<File>, Stop> {
+        let Self::Folder(folder) = self else { return Ok(None) };
+        let path = folder.join("lock");
+        let file = File::create(&path).map_err(|error| Stop::io("lock", &path, &error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Err(Stop::Failed(format!(
+                "another run is at work in {self}: wait for it, or give another folder"
+            ))),
+            Err(TryLockError::Error(error)) => Err(Stop::io("lock", &path, &error)),
         }
     }
 
-    /// Replaces the checkpoint. What it says of other files must be on the disk already.
-    pub(crate) fn save(&self, checkpoint: &Checkpoint) -> Result<(), Stop> {
-        let (path, beside) = (self.path.join(FILE), self.path.join("checkpoint.new"));
-        let bytes = encode(checkpoint)
-            .map_err(|error| Stop::Failed(format!("cannot encode the checkpoint: {error}")))?;
-        let write = || {
-            let mut file = File::create(&beside)?;
-            file.write_all(&bytes)?;
-            file.sync_all()?;
-            fs::rename(&beside, &path)?;
-            sync_folder(&path)
+    /// The store that must be there.
+    pub(crate) fn existing(&self) -> Result<Store, Stop> {
+        match self {
+            Self::Folder(path) if !path.is_dir() => {
+                Err(Stop::Failed(format!("there is no folder {}", path.display())))
+            }
+            _ => self.open(),
+        }
+    }
+}
+
+/// An error of the store as the end of the command.
+pub(crate) fn failed(error: floodmark_checkpoint::Error) -> Stop {
+    Stop::Failed(error.to_string())
+}
+
+/// A checkpoint, decoded but for the kernel.
+pub(crate) struct Loaded {
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) frozen: Frozen,
+    pub(crate) written: Written,
+}
+
+/// Stores a run now and then.
+#[derive(Debug)]
+pub(crate) struct Saver {
+    writer: Writer,
+    quiet: bool,
+    _lock: Option<File>,
+}
+
+impl Saver {
+    /// The place that was given, and what is to be resumed from it.
+    pub(crate) fn open(args: &RunArgs, place: &Place) -> Result<(Self, Option<Loaded>), Stop> {
+        let store = place.open()?.keep(args.checkpoint_keep);
+        let (lock, quiet) = (place.lock()?, args.input.quiet);
+        if !args.resume {
+            let writer = store.begin().map_err(|error| match error.is_not_empty() {
+                true => Stop::Failed(format!(
+                    "{place} already holds a checkpoint: go on from it with --resume, or give another folder"
+                )),
+                false => failed(error),
+            })?;
+            return Ok((Self { writer, quiet, _lock: lock }, None));
+        }
+        let resumed = match &args.savepoint {
+            Some(label) => store.resume_from(label),
+            None => store.resume(),
         };
-        write().map_err(|error| Stop::io("save", &path, &error))
+        let Resumed { writer, checkpoint, damaged } = resumed.map_err(failed)?;
+        for damaged in &damaged {
+            say(format!("{damaged}; going on from a checkpoint before it"));
+        }
+        let loaded = checkpoint.map(|checkpoint| Loaded::of(checkpoint, place)).transpose()?;
+        Ok((Self { writer, quiet, _lock: lock }, loaded))
+    }
+
+    /// Stores the run as it is. What it says of files must be on the disk already.
+    pub(crate) fn save(
+        &mut self,
+        kernel: &mut Kernel,
+        frozen: &Frozen,
+        written: &Written,
+    ) -> Result<(), Stop> {
+        let mut snapshot = Vec::new();
+        let begun = kernel.begin_snapshot(self.writer.since(0));
+        begun.map_err(|error| Stop::Failed(error.to_string()))?;
+        while kernel.write_snapshot(usize::MAX, &mut snapshot) == SnapshotProgress::More {}
+        let encoded = |error| Stop::Failed(format!("cannot encode the checkpoint: {error}"));
+        let source = postcard::to_allocvec(&(VERSION, frozen)).map_err(encoded)?;
+        let sink = postcard::to_allocvec(written).map_err(encoded)?;
+        let state = State { kernels: vec![snapshot], source, sink };
+        let Saved { undeleted, .. } = self.writer.save(state).map_err(failed)?;
+        if let Some(error) = undeleted.filter(|_| !self.quiet) {
+            say(format!("an old checkpoint stays: {error}"));
+        }
+        Ok(())
     }
 }
 
-fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, postcard::Error> {
-    let payload = postcard::to_allocvec(checkpoint)?;
-    let mut bytes = Vec::with_capacity(FRAME_BYTES + payload.len());
-    bytes.extend(MAGIC);
-    bytes.extend(VERSION.to_le_bytes());
-    bytes.extend((payload.len() as u64).to_le_bytes());
-    bytes.extend(crc32fast::hash(&payload).to_le_bytes());
-    bytes.extend(payload);
-    Ok(bytes)
-}
-
-fn decode(bytes: &[u8]) -> Result<Checkpoint, String> {
-    let Some((frame, payload)) = bytes.split_at_checked(FRAME_BYTES) else {
-        return Err(format!("is no checkpoint: it has only {} bytes", bytes.len()));
-    };
-    let number = |range: std::ops::Range<usize>| {
-        frame[range].iter().rev().fold(0_u64, |number, &byte| number << 8 | u64::from(byte))
-    };
-    if frame[..8] != MAGIC {
-        return Err(String::from("is no checkpoint of floodmark"));
+impl Loaded {
+    fn of(checkpoint: Checkpoint, place: &Place) -> Result<Self, Stop> {
+        let refused = |why: String| {
+            let number = checkpoint.number;
+            Stop::Failed(format!("checkpoint {number} in {place} {why}: resume it with what wrote it"))
+        };
+        let decoded = |error| refused(format!("was not written by this command ({error})"));
+        let (version, rest) = postcard::take_from_bytes::<u16>(&checkpoint.source).map_err(decoded)?;
+        if version != VERSION || checkpoint.kernels() != 1 {
+            return Err(refused(format!("is of version {version} of this command, not {VERSION}")));
+        }
+        let frozen = postcard::from_bytes(rest).map_err(decoded)?;
+        let written = postcard::from_bytes(&checkpoint.sink).map_err(decoded)?;
+        Ok(Self { checkpoint, frozen, written })
     }
-    let (version, length, checksum) = (number(8..12), number(12..20), number(20..24));
-    if version != u64::from(VERSION) {
-        return Err(format!("has format version {version}; this floodmark reads version {VERSION}"));
-    }
-    if length != payload.len() as u64 {
-        return Err(format!("is truncated: it should go on for {length} bytes and has {}", payload.len()));
-    }
-    if checksum != u64::from(crc32fast::hash(payload)) {
-        return Err(String::from("is damaged: its checksum does not match"));
-    }
-    postcard::from_bytes(payload).map_err(|error| format!("cannot be decoded: {error}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn checkpoint() -> Checkpoint {
-        Checkpoint {
+    #[test]
+    fn a_difference_is_named() {
+        let saved = Frozen {
             done: false,
             settings: vec![("window".into(), "tumbling:1h".into())],
             inputs: vec![Input { path: "a.csv".into(), bytes: Some(7) }],
@@ -214,36 +296,26 @@ mod tests {
                 kinds: Some(vec![("a".into(), Kind::Number)]),
             },
             partitions: Vec::new(),
-            lengths: [1, 2, 3],
-            late_columns: None,
-            kernel: vec![1, 2, 3],
-        }
-    }
-
-    #[test]
-    fn every_truncation_and_every_flipped_bit_is_noticed() {
-        let bytes = encode(&checkpoint()).unwrap();
-        assert_eq!(decode(&bytes).unwrap().progress.position, Position { file: 1, rows: 300 });
-        for length in 0..bytes.len() {
-            assert!(decode(&bytes[..length]).is_err(), "cut to {length}");
-        }
-        for bit in 0..bytes.len() * 8 {
-            let mut damaged = bytes.clone();
-            damaged[bit / 8] ^= 1 << (bit % 8);
-            assert!(decode(&damaged).is_err(), "bit {bit} flipped");
-        }
-    }
-
-    #[test]
-    fn a_difference_is_named() {
-        let saved = checkpoint();
+        };
+        let place = Place::Folder("dir".into());
         let other = [("window".to_owned(), "tumbling:2h".to_owned())];
-        let Err(Stop::Failed(message)) = saved.check(Path::new("dir"), &other, &saved.inputs) else {
+        let Err(Stop::Failed(message)) = saved.check(&place, &other, &saved.inputs) else {
             panic!("not refused")
         };
         assert!(message.contains("--window was tumbling:1h, now it is tumbling:2h"), "{message}");
         let longer = [Input { path: "a.csv".into(), bytes: Some(8) }];
-        assert!(saved.check(Path::new("dir"), &saved.settings, &longer).is_err());
-        assert!(saved.check(Path::new("dir"), &saved.settings, &saved.inputs).is_ok());
+        assert!(saved.check(&place, &saved.settings, &longer).is_err());
+        assert!(saved.check(&place, &saved.settings, &saved.inputs).is_ok());
+    }
+
+    #[test]
+    fn places_are_folders_and_buckets() {
+        assert_eq!("a/b".parse(), Ok(Place::Folder("a/b".into())));
+        assert!("ftp://x".parse::<Place>().unwrap_err().contains("ftp:// is no place"));
+        let bucket = "s3://bucket/a/b".parse::<Place>();
+        match cfg!(feature = "s3") {
+            true => assert_eq!(bucket, Ok(Place::Bucket("s3://bucket/a/b".into()))),
+            false => assert!(bucket.unwrap_err().contains("the feature `s3`")),
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The files follow the data: [`args`] (with [`windows`]) → [`input`] (blocks of text columns) → [`time`] and
 //! [`row`] (a row becomes an event) → [`run`] (the kernel, with [`aggregate`]) → [`results`] and [`output`], with
-//! [`checkpoint`] and [`summary`] beside it. [`disorder`] is the second command, [`snapshot`] the third.
+//! [`checkpoint`] and [`summary`] beside it. [`disorder`] is the second command, [`snapshot`] has the others.
 
 #![forbid(unsafe_code)]
 
@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(*args),
         Command::Disorder(args) => disorder::run(&args),
         Command::Snapshot(command) => snapshot::run(&command),
+        Command::Savepoint(command) => snapshot::savepoint(&command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

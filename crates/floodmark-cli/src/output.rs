@@ -132,7 +132,7 @@ impl Table {
 
 /// Puts the names in the folder of a file on the disk. Folders can be synced where they can be opened: not
 /// on Windows, where renaming is enough.
-pub(crate) fn sync_folder(file: &Path) -> io::Result<()> {
+fn sync_folder(file: &Path) -> io::Result<()> {
     let folder = file.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }

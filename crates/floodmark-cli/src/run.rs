@@ -13,7 +13,7 @@ use floodmark::{
 use crate::aggregate::{Functions, Row};
 use crate::args::{Every, MaxDelay, OutputFormat, RunArgs, Suspect};
 use crate::bad_rows::BadRows;
-use crate::checkpoint::{Checkpoint, Folder, Input, Progress};
+use crate::checkpoint::{Frozen, Input, Loaded, Progress, Saver, Written};
 use crate::error::{Stop, say};
 use crate::input::{Block, Blocks, Fault, Header, Next, Plan, Position, Record};
 use crate::interrupt;
@@ -218,7 +218,7 @@ struct Outputs {
 
 /// How the run saves itself.
 struct Saving {
-    folder: Folder,
+    saver: Saver,
     settings: Vec<(String, String)>,
     inputs: Vec<Input>,
     last: Instant,
@@ -230,16 +230,16 @@ impl Run {
     fn start(args: RunArgs) -> Result<Option<Self>, Stop> {
         let (saving, saved) = Saving::open(&args)?;
         if let Some(saved) = &saved
-            && saved.done
+            && saved.frozen.done
         {
             say("the run that this checkpoint belongs to was complete: nothing left to do");
             return Ok(None);
         }
         let mut kernel = kernel(&args)?;
         if let Some(saved) = &saved {
-            kernel = kernel
-                .restore(&saved.kernel)
-                .map_err(|error| Stop::Failed(format!("cannot restore the checkpoint: {error}")))?;
+            let restored = saved.checkpoint.chain(0).and_then(|chain| kernel.restore_chain(&chain));
+            kernel =
+                restored.map_err(|error| Stop::Failed(format!("cannot restore the checkpoint: {error}")))?;
         }
         let progress = saved.as_ref().map_or_else(
             || Progress {
@@ -248,7 +248,7 @@ impl Run {
                 unit: args.input.time_unit,
                 kinds: None,
             },
-            |saved| saved.progress.clone(),
+            |saved| saved.frozen.progress.clone(),
         );
         let columns = args.columns();
         let plan = Plan {
@@ -260,9 +260,9 @@ impl Run {
         let bar = Bar::new(&plan, args.input.quiet || mixed);
         Ok(Some(Self {
             records: Records::new(&args)?,
-            outputs: Outputs::open(&args, saved.as_ref())?,
+            outputs: Outputs::open(&args, saved.as_ref().map(|saved| &saved.written))?,
             clock: Clock::new(&args.input, progress.unit),
-            partitions: Partitions::from(saved.map(|saved| saved.partitions).unwrap_or_default()),
+            partitions: Partitions::from(saved.map(|saved| saved.frozen.partitions).unwrap_or_default()),
             rows: None,
             never_seen: NeverSeen::new(columns),
             progress,
@@ -472,25 +472,24 @@ impl Run {
     /// Saves the run as it is between two rows, if it is one that saves.
     fn save(&mut self, done: bool) -> Result<(), Stop> {
         let Some(saving) = &mut self.saving else { return Ok(()) };
-        let lengths = self.outputs.sync()?;
-        saving.folder.save(&Checkpoint {
+        let frozen = Frozen {
             done,
             settings: saving.settings.clone(),
             inputs: saving.inputs.clone(),
             progress: self.progress.clone(),
             partitions: self.partitions.to_vec(),
-            lengths,
-            late_columns: self.outputs.late.as_ref().and_then(|late| late.columns().cloned()),
-            kernel: self.kernel.snapshot(),
-        })?;
+        };
+        let lengths = self.outputs.sync()?;
+        let late_columns = self.outputs.late.as_ref().and_then(|late| late.columns().cloned());
+        saving.saver.save(&mut self.kernel, &frozen, &Written { lengths, late_columns })?;
         (saving.last, saving.rows_since) = (Instant::now(), 0);
         Ok(())
     }
 }
 
 impl Outputs {
-    fn open(args: &RunArgs, saved: Option<&Checkpoint>) -> Result<Self, Stop> {
-        let [panes, late, errors] = saved.map_or([0; 3], |saved| saved.lengths);
+    fn open(args: &RunArgs, written: Option<&Written>) -> Result<Self, Stop> {
+        let [panes, late, errors] = written.map_or([0; 3], |written| written.lengths);
         let mut outputs = Self {
             panes: Table::open(&args.output, args.output_format(), panes)?,
             late: None,
@@ -501,7 +500,7 @@ impl Outputs {
         }
         if let Some(path) = &args.late {
             // A header that was not saved is written again.
-            let columns = saved.filter(|_| late > 0).and_then(|saved| saved.late_columns.clone());
+            let columns = written.filter(|_| late > 0).and_then(|written| written.late_columns.clone());
             outputs.late = Some(LateTable::open(path, late, columns)?);
         }
         Ok(outputs)
@@ -520,25 +519,15 @@ impl Outputs {
 }
 
 impl Saving {
-    /// The folder, if one was given, and what is to be resumed from it.
-    fn open(args: &RunArgs) -> Result<(Option<Self>, Option<Checkpoint>), Stop> {
-        let Some(path) = &args.checkpoint else { return Ok((None, None)) };
+    /// The place, if one was given, and what is to be resumed from it.
+    fn open(args: &RunArgs) -> Result<(Option<Self>, Option<Loaded>), Stop> {
+        let Some(place) = &args.checkpoint else { return Ok((None, None)) };
         let (settings, inputs) = (args.settings(), Input::all(&args.input)?);
-        let folder = Folder::open(path)?;
-        let saved = match folder.load() {
-            Ok(None) => None,
-            _ if !args.resume => {
-                return Err(Stop::Failed(format!(
-                    "{} already holds a checkpoint: go on from it with --resume, or give another folder",
-                    folder.path().display()
-                )));
-            }
-            loaded => loaded?,
-        };
+        let (saver, saved) = Saver::open(args, place)?;
         if let Some(saved) = &saved {
-            saved.check(folder.path(), &settings, &inputs)?;
+            saved.frozen.check(place, &settings, &inputs)?;
         }
-        let saving = Self { folder, settings, inputs, last: Instant::now(), rows_since: 0 };
+        let saving = Self { saver, settings, inputs, last: Instant::now(), rows_since: 0 };
         Ok((Some(saving), saved))
     }
 

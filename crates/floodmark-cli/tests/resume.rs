@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use common::{Lines, MAIN_JOB, MANY_WINDOWS, Random, floodmark, january, january_rows, stderr};
+use common::{Lines, MAIN_JOB, MANY_WINDOWS, Random, floodmark, january, january_rows, stderr, stdout};
 
 /// A folder with the outputs and the checkpoint of one run.
 struct Place(tempfile::TempDir);
@@ -42,8 +42,13 @@ impl Place {
         ["fired.csv", "late.ndjson"].map(|name| fs::read_to_string(self.path(name)).unwrap())
     }
 
-    fn has_checkpoint(&self) -> bool {
-        self.path("saved").join("checkpoint").exists()
+    /// The manifests of its checkpoints, oldest first.
+    fn checkpoints(&self) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(self.path("saved").join("checkpoints")) else { return Vec::new() };
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        paths.retain(|path| !path.to_str().unwrap().contains('#'));
+        paths.sort();
+        paths
     }
 }
 
@@ -107,7 +112,7 @@ fn killed_and_resumed(input: &Path, extra: &[&str]) {
             }
             assert_eq!(status.code(), None, "ended by itself, and not well");
             kills += 1;
-            before_the_first += usize::from(!place.has_checkpoint());
+            before_the_first += usize::from(place.checkpoints().is_empty());
         }
         passes += 1;
         assert!(place.outputs() == expected, "pass {passes}: the outputs differ after {kills} kills");
@@ -247,7 +252,7 @@ fn half_done() -> (tempfile::TempDir, PathBuf, Place) {
     fs::write(&input, january_rows(2000) + "bad\n").unwrap();
     let place = Place::new();
     assert_eq!(place.run(&input, "10s", &[]).status.code(), Some(1));
-    assert!(place.has_checkpoint());
+    assert_eq!(place.checkpoints().len(), 1);
     (dir, input, place)
 }
 
@@ -312,23 +317,112 @@ fn windows_of_another_length_are_refused_by_name() {
 }
 
 #[test]
-fn a_damaged_checkpoint_or_a_changed_output_is_refused() {
+fn a_place_where_nothing_is_intact_or_a_changed_output_is_refused() {
     let (_dir, input, place) = half_done();
     let resume = ["--resume", "--on-error", "skip"];
-    let saved = place.path("saved").join("checkpoint");
-    let bytes = fs::read(&saved).unwrap();
-    fs::write(&saved, &bytes[..bytes.len() / 2]).unwrap();
-    refused(&place, &input, &resume, "is truncated");
+    let saved = &place.checkpoints()[0];
+    let bytes = fs::read(saved).unwrap();
+    fs::write(saved, &bytes[..bytes.len() / 2]).unwrap();
+    refused(&place, &input, &resume, "00000000000000000001 is damaged: it should go on for");
     let mut damaged = bytes.clone();
     *damaged.last_mut().unwrap() ^= 1;
-    fs::write(&saved, &damaged).unwrap();
-    refused(&place, &input, &resume, "is damaged");
-    fs::write(&saved, "").unwrap();
-    refused(&place, &input, &resume, "is no checkpoint");
-    fs::write(&saved, &bytes).unwrap();
+    fs::write(saved, &damaged).unwrap();
+    refused(&place, &input, &resume, "its checksum does not match; restore one of them");
+    fs::write(saved, "").unwrap();
+    refused(&place, &input, &resume, "it has only 0 bytes");
+    fs::write(saved, &bytes).unwrap();
     let fired = fs::read(place.path("fired.csv")).unwrap();
     fs::write(place.path("fired.csv"), &fired[..100]).unwrap();
     refused(&place, &input, &resume, "is 100 bytes long, but");
+}
+
+/// A run that saved ten times, and was stopped by a bad row after that.
+fn saved_often() -> (tempfile::TempDir, PathBuf, Place, [String; 2]) {
+    let dir = tempfile::tempdir().unwrap();
+    let (good, input) = (dir.path().join("good.csv"), dir.path().join("input.csv"));
+    let rows = january_rows(6000);
+    fs::write(&good, &rows).unwrap();
+    let lines: Vec<&str> = rows.lines().collect();
+    fs::write(&input, [&lines[..5001], &["bad"], &lines[5001..]].concat().join("\n")).unwrap();
+    let place = Place::new();
+    assert_eq!(place.run(&input, "500", &["--checkpoint-keep", "7"]).status.code(), Some(1));
+    assert_eq!(place.checkpoints().len(), 7);
+    let expected = uninterrupted(&good);
+    (dir, input, place, expected)
+}
+
+#[test]
+fn where_the_newest_checkpoints_are_damaged_an_older_one_is_gone_on_from_and_it_says_so() {
+    let (_dir, input, place, expected) = saved_often();
+    let checkpoints = place.checkpoints();
+    let [.., before, newest] = &checkpoints[..] else { panic!("{checkpoints:?}") };
+    fs::write(newest, "").unwrap();
+    fs::write(before, "rot").unwrap();
+    let output = place.run(&input, "700", &["--resume", "--on-error", "skip"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let said = stderr(&output);
+    for number in [10, 11] {
+        let damaged = format!("checkpoints/{number:020} is damaged: it has only");
+        assert!(said.contains(&damaged) && said.contains("going on from a checkpoint before it"), "{said}");
+    }
+    assert!(place.outputs() == expected, "the outputs differ");
+}
+
+#[test]
+fn a_savepoint_is_gone_on_from_after_the_run_is_complete() {
+    let (_dir, input, place, expected) = saved_often();
+    let saved = place.path("saved");
+    let savepoint = |args: &[&str]| floodmark(&["savepoint"]).args(args).output().unwrap();
+    let saved = saved.to_str().unwrap();
+    let made = savepoint(&["create", saved, "half-way"]);
+    assert!(made.status.success(), "{}", stderr(&made));
+    let again = savepoint(&["create", saved, "half-way"]);
+    assert!(stderr(&again).contains("there is a savepoint of this name"), "{}", stderr(&again));
+    let resume = ["--resume", "--on-error", "skip"];
+    assert!(place.run(&input, "500", &resume).status.success());
+    assert!(place.outputs() == expected, "the outputs differ");
+
+    let from = |label| place.run(&input, "500", &[&resume[..], &["--savepoint", label]].concat());
+    let unknown = from("nowhere");
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(stderr(&unknown).contains("savepoints/nowhere"), "{}", stderr(&unknown));
+    let output = from("half-way");
+    assert!(stderr(&output).contains("\n1001 rows in "), "{}", stderr(&output));
+    assert!(place.outputs() == expected, "the outputs differ");
+
+    let listed = savepoint(&["list", saved]);
+    assert!(stdout(&listed).starts_with("half-way: "), "{}", stdout(&listed));
+    assert!(savepoint(&["delete", saved, "half-way"]).status.success());
+    assert_eq!(stdout(&savepoint(&["list", saved])), "");
+    assert_eq!(savepoint(&["delete", saved, "half-way"]).status.code(), Some(1));
+    let nowhere = savepoint(&["list", "/nonexistent/folder"]);
+    assert!(stderr(&nowhere).contains("there is no folder /nonexistent/folder"), "{}", stderr(&nowhere));
+}
+
+#[test]
+fn of_two_runs_in_one_place_the_second_is_refused_and_the_first_goes_on() {
+    let text = fs::read_to_string(january()).unwrap();
+    let place = Place::new();
+    let mut first = place.command(Path::new("-"), "100", &[]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = first.stdin.take().unwrap();
+    let (half, rest) = text.split_at(text.len() / 2);
+    stdin.write_all(half.as_bytes()).unwrap();
+    while place.checkpoints().is_empty() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let second = place.run(&january(), "100", &["--resume"]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(stderr(&second).contains("another run is at work in "), "{}", stderr(&second));
+    let saved = place.path("saved");
+    let compact = floodmark(&["snapshot", "compact", saved.to_str().unwrap()]).output().unwrap();
+    assert!(stderr(&compact).contains("another run is at work in "), "{}", stderr(&compact));
+    // A savepoint of it can be made all the same.
+    let savepoint = floodmark(&["savepoint", "create", saved.to_str().unwrap(), "s"]).output().unwrap();
+    assert!(savepoint.status.success(), "{}", stderr(&savepoint));
+    stdin.write_all(rest.as_bytes()).unwrap();
+    drop(stdin);
+    assert!(first.wait().unwrap().success());
+    assert!(place.outputs() == uninterrupted(&january()), "the outputs differ");
 }
 
 #[test]

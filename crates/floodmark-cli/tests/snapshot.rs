@@ -41,12 +41,16 @@ fn a_checkpoint_is_looked_at_compacted_split_and_merged() {
     let (_, total) = summary.trim_end().rsplit_once('\n').unwrap();
     let [slices, entries] = [0, 2].map(|word| total.split(' ').nth(word).unwrap().parse::<usize>().unwrap());
     assert!(slices > 3 && entries > 3 * slices, "{total}");
-    assert!(said(&snapshot("verify", &[&saved], &[])).ends_with("bytes in 1 files: sound\n"));
+    let (about, summary) = summary.split_once('\n').unwrap();
+    assert!(about.starts_with("checkpoint 7 of 20") && about.contains(": 2 snapshots, "), "{about}");
+    let verified = said(&snapshot("verify", &[&saved], &[]));
+    assert_eq!(verified.lines().filter(|line| line.ends_with(" bytes: sound")).count(), 6, "{verified}");
 
     let compacted = path("compacted");
     let output = ["--output", compacted.to_str().unwrap()];
     said(&snapshot("compact", &[&saved], &output));
     assert_eq!(said(&snapshot("inspect", &[&compacted], &[])), summary);
+    assert!(said(&snapshot("verify", &[&compacted], &[])).ends_with("bytes in 1 snapshots: sound\n"));
     let again = snapshot("compact", &[&saved], &output);
     assert!(!again.status.success() && stderr(&again).contains("cannot write"), "{}", stderr(&again));
 
@@ -73,4 +77,35 @@ fn a_checkpoint_is_looked_at_compacted_split_and_merged() {
     );
     let alone = snapshot("verify", &[&compacted, &compacted], &[]);
     assert!(stderr(&alone).contains("is a full one"), "{}", stderr(&alone));
+
+    let savepoint = |args: &[&str]| said(&floodmark(&["savepoint"]).args(args).output().unwrap());
+    savepoint(&["create", saved.to_str().unwrap(), "s"]);
+    let file = saved.join("savepoints").join("s");
+    let of_savepoint = said(&snapshot("inspect", &[&file], &[]));
+    assert!(of_savepoint.starts_with("savepoint s of checkpoint 7 of ") && of_savepoint.ends_with(summary));
+    assert!(said(&snapshot("verify", &[&saved], &[])).contains("\nsavepoint s of checkpoint 7 of "));
+    assert_eq!(said(&snapshot("compact", &[&saved], &[])), "compacted as checkpoint 8\n");
+    assert_eq!(said(&snapshot("compact", &[&saved], &[])), "there is nothing to compact\n");
+    let after = said(&snapshot("inspect", &[&saved], &[]));
+    assert!(after.starts_with("checkpoint 8 of ") && after.ends_with(summary), "{after}");
+
+    fs::write(&file, "").unwrap();
+    let newest = saved.join("checkpoints/00000000000000000008");
+    fs::write(newest, "").unwrap();
+    let unsound = snapshot("verify", &[&saved], &[]);
+    assert_eq!(unsound.status.code(), Some(1));
+    assert!(stderr(&unsound).contains("2 of what is in "), "{}", stderr(&unsound));
+    assert!(said(&snapshot("inspect", &[&saved], &[])).starts_with("checkpoint 7 of "));
+    let alone = snapshot("compact", &[&compacted], &[]);
+    assert_eq!(alone.status.code(), Some(2), "{}", stderr(&alone));
+}
+
+#[test]
+fn a_bucket_is_a_place_only_where_it_was_built_in() {
+    let asked = snapshot("inspect", &[Path::new("s3://bucket/a")], &[]);
+    let said = stderr(&asked);
+    match cfg!(feature = "s3") {
+        true => assert_eq!(asked.status.code(), Some(1), "{said}"),
+        false => assert!(asked.status.code() == Some(2) && said.contains("the feature `s3`"), "{said}"),
+    }
 }
