@@ -122,7 +122,8 @@ where
     }
 }
 
-/// Pushes the stream again and again, without and with a snapshot being taken, and says how long single calls take.
+/// Pushes the stream again and again, without a snapshot being taken and with one that goes on by so many entries after each
+/// batch, and says how long single calls take and how fast it all goes.
 fn pauses<A: Aggregate<i64>>(
     keys: u64,
     windows: &mut Windowing<u64, i64, A>,
@@ -133,45 +134,49 @@ fn pauses<A: Aggregate<i64>>(
 {
     let last = stream.times.iter().max().copied().unwrap_or_default();
     let times = vec![last; BATCH];
-    for taking in [false, true] {
-        let mut calls = Vec::new();
-        let (mut out, mut events) = (Vec::new(), 0);
+    let mut batches =
+        stream.keys.chunks_exact(BATCH).zip(stream.values.chunks_exact(BATCH)).cycle().take(100_000);
+    let mut without = 0.0;
+    for step in [None, Some(1000), Some(300), Some(100), Some(50)] {
+        let (mut calls, mut out, mut events) = (Vec::new(), Vec::new(), 0);
         let timed = |calls: &mut Vec<Duration>, call: &mut dyn FnMut()| {
             let begun = Instant::now();
             call();
             calls.push(begun.elapsed());
         };
-        if taking {
+        if step.is_some() {
             timed(&mut calls, &mut || _ = windows.begin_snapshot(None).expect("none is being taken"));
         }
-        let mut is_done = !taking;
-        'rounds: for _ in 0..8 {
-            for (keys, values) in stream.keys.chunks_exact(BATCH).zip(stream.values.chunks_exact(BATCH)) {
+        for (keys, values) in &mut batches {
+            timed(&mut calls, &mut || {
+                let batch = windows.push_batch(partition, Times::micros(&times), keys, values);
+                assert_eq!(batch.map(|batch| batch.accepted()), Ok(BATCH as u64));
+            });
+            events += BATCH;
+            let mut is_done = step.is_none() && events >= 2 * stream.times.len();
+            if let Some(step) = step {
                 timed(&mut calls, &mut || {
-                    let batch = windows.push_batch(partition, Times::micros(&times), keys, values);
-                    assert_eq!(batch.map(|batch| batch.accepted()), Ok(BATCH as u64));
+                    is_done = windows.write_snapshot(step, &mut out) != SnapshotProgress::More;
                 });
-                events += BATCH;
-                if taking {
-                    timed(&mut calls, &mut || {
-                        is_done = windows.write_snapshot(STEP, &mut out) != SnapshotProgress::More;
-                    });
-                    out.clear();
-                    if is_done {
-                        break 'rounds;
-                    }
-                }
+                out.clear();
+            }
+            if is_done {
+                break;
             }
         }
-        assert!(is_done, "the snapshot was not done after {events} events");
         let total: Duration = calls.iter().sum();
         calls.sort_unstable();
         let at = |share: f64| calls[(calls.len() as f64 * share) as usize].as_nanos() / 1000;
         let longest = calls.last().map_or(0, Duration::as_micros);
         let rate = events as f64 / total.as_secs_f64() / 1e6;
-        let what = if taking { "while a snapshot is taken" } else { "without" };
+        if step.is_none() {
+            without = rate;
+        }
+        let what = step.map_or("no snapshot".into(), |step| format!("a snapshot by {step} entries a batch"));
         println!(
-            "pushes of {BATCH}, {keys} keys, {what}: {rate:.1} M/s; calls p50 {} us, p99.9 {} us, longest {longest} us",
+            "batches of {BATCH}, {keys} keys, {what}: {rate:.1} M/s ({:.2}) for {:.0} ms; calls p50 {} us, p99.9 {} us, longest {longest} us",
+            rate / without,
+            total.as_secs_f64() * 1e3,
             at(0.5),
             at(0.999),
         );

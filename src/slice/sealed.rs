@@ -1,6 +1,6 @@
 //! Sealed slices: those that windows have been combined from, as columns.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::hash::Hash;
 use core::mem::needs_drop;
@@ -22,8 +22,16 @@ pub(crate) struct Column<T> {
     heap: usize,
     /// It has changed since the last snapshot.
     is_changed: bool,
-    /// The first place that a snapshot still has to hold, if one is being taken.
-    to_hold: Option<usize>,
+    /// What a snapshot still has to hold of it, if one is being taken.
+    to_hold: Option<ToHold>,
+}
+
+/// Entries that a snapshot still has to hold: those of numbers from one on, but for some.
+#[derive(Debug, Default)]
+struct ToHold {
+    from: u32,
+    /// These are held already, because they have changed, or have come too late.
+    except: BTreeSet<u32>,
 }
 
 impl<T> Column<T> {
@@ -95,20 +103,30 @@ impl<T> Column<T> {
         self.to_hold = None;
     }
 
-    /// Holds some entries for the snapshot that is being taken.
-    fn hold_some<K>(&mut self, most: usize, ids: &Ids<K>, put: PutEntry<K, T>) -> Run {
+    /// Holds some entries for the snapshot that is being taken; and how many it has looked at.
+    fn hold_some<K>(&mut self, most: usize, ids: &Ids<K>, put: PutEntry<K, T>) -> (Run, usize) {
         let mut run = Run::new();
-        if let Some(from) = self.to_hold {
-            let until = self.len().min(from.saturating_add(most));
-            for (key, partial) in (from..until)
-                .filter_map(|place| self.at(place))
-                .filter_map(|(id, partial)| Some((ids.key(id)?, partial)))
+        let Some(ToHold { from, except }) = self.to_hold.take() else { return (run, 0) };
+        let (Ok(first) | Err(first)) = self.place_of(from);
+        let until = self.len().min(first.saturating_add(most));
+        for (id, partial) in (first..until).filter_map(|place| self.at(place)) {
+            if !except.contains(&id)
+                && let Some(key) = ids.key(id)
             {
                 run.put(|records| put(key, partial, records));
             }
-            self.to_hold = (until < self.len()).then_some(until);
         }
-        run
+        self.to_hold = self.ids.get(until).map(|&from| ToHold { from, except });
+        (run, until - first)
+    }
+
+    /// Holds the entry of a number, which is about to change or to come, if that is still to be done.
+    fn hold<K>(&mut self, id: u32, ids: &Ids<K>, put: PutEntry<K, T>) -> Option<Run> {
+        let is_new = self.to_hold.as_mut().is_some_and(|to_hold| id >= to_hold.from && to_hold.except.insert(id));
+        let (key, partial) = (ids.key(id)?, self.get(id).filter(|_| is_new)?);
+        let mut run = Run::new();
+        run.put(|records| put(key, partial, records));
+        Some(run)
     }
 }
 
@@ -138,6 +156,16 @@ pub(crate) struct Sealed<K, T> {
 pub(crate) struct Cut<K, T> {
     pub(crate) put: PutEntry<K, T>,
     pub(crate) held: Vec<(i64, Run)>,
+}
+
+impl<K, T> Cut<K, T> {
+    /// Keeps what has been held of a slice until it is fetched.
+    pub(crate) fn keep(&mut self, slice: i64, run: Run) {
+        match self.held.last_mut() {
+            Some((last, held)) if *last == slice => held.append(run),
+            _ => self.held.push((slice, run)),
+        }
+    }
 }
 
 impl<K, T> Sealed<K, T> {
@@ -243,7 +271,7 @@ impl<K, T> Sealed<K, T> {
     /// Begins to hold a slice.
     pub(crate) fn begin_cut(&mut self, slice: i64) {
         if let Ok(place) = self.place_of(slice) {
-            self.columns[place].1.to_hold = Some(0);
+            self.columns[place].1.to_hold = Some(ToHold::default());
         }
     }
 
@@ -252,25 +280,33 @@ impl<K, T> Sealed<K, T> {
         self.cut = None;
     }
 
-    /// Holds some entries of a slice, and gives out what has been held; how many those are, and whether that is all.
+    /// Holds some entries of a slice, and gives out what has been held; how many it has looked at, and whether that is all.
     pub(crate) fn hold_some(&mut self, slice: i64, most: usize) -> ((Run, usize), bool) {
         let (Ok(place), Some(cut)) = (self.place_of(slice), &self.cut) else {
             return ((Run::new(), 0), true);
         };
         let column = &mut self.columns[place].1;
-        let run = column.hold_some(most, &self.ids, cut.put);
-        let count = run.count as usize;
-        ((run, count), column.to_hold.is_none())
+        (column.hold_some(most, &self.ids, cut.put), column.to_hold.is_none())
     }
 
-    /// Holds all that a snapshot still has to hold of a slice, which is about to change: O(keys), once for each snapshot.
-    fn hold_all(&mut self, place: usize) {
+    /// Holds the entry of a slice that is about to change or to come.
+    fn hold(&mut self, place: usize, id: u32) {
         let (slice, column) = &mut self.columns[place];
         column.is_changed = true;
+        if let Some(cut) = &mut self.cut
+            && let Some(run) = column.hold(id, &self.ids, cut.put)
+        {
+            cut.keep(*slice, run);
+        }
+    }
+
+    /// Holds all that a snapshot still has to hold of a slice, which is about to go: O(keys), as that is.
+    fn hold_all(&mut self, place: usize) {
+        let (slice, column) = &mut self.columns[place];
         if column.to_hold.is_some()
             && let Some(cut) = &mut self.cut
         {
-            cut.held.push((*slice, column.hold_some(usize::MAX, &self.ids, cut.put)));
+            cut.keep(*slice, column.hold_some(usize::MAX, &self.ids, cut.put).0);
         }
     }
 }
@@ -279,7 +315,7 @@ impl<K: Hash + Eq + Clone, T> Sealed<K, T> {
     pub(crate) fn get_mut<Q: ToKey<K>>(&mut self, slice: i64, hash: u64, key: &Q) -> Option<&mut T> {
         let id = self.ids.get(hash, key)?;
         let place = self.place_of(slice).ok()?;
-        self.hold_all(place);
+        self.hold(place, id);
         self.columns[place].1.get_mut(id)
     }
 
@@ -307,7 +343,7 @@ impl<K: Hash + Eq + Clone, T> Sealed<K, T> {
             self.columns.insert(place, (slice, Column::new()));
             place
         });
-        self.hold_all(place);
+        self.hold(place, id);
         let column = &mut self.columns[place].1;
         let (bytes, room) = (column.bytes(), column.capacity());
         column.heap += heap;

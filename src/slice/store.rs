@@ -790,7 +790,7 @@ impl<K, T> Store<K, T> {
         if table.is_cut()
             && let (Some(cut), Some(sealed)) = (&mut self.cut, &mut self.sealed.cut)
         {
-            sealed.held.push((slice, table.hold_some(usize::MAX).0));
+            sealed.keep(slice, table.hold_some(usize::MAX).0);
             table.end_cut();
             cut.open -= 1;
         }
