@@ -122,7 +122,8 @@ impl<T> Column<T> {
 
     /// Holds the entry of a number, which is about to change or to come, if that is still to be done.
     fn hold<K>(&mut self, id: u32, ids: &Ids<K>, put: PutEntry<K, T>) -> Option<Run> {
-        let is_new = self.to_hold.as_mut().is_some_and(|to_hold| id >= to_hold.from && to_hold.except.insert(id));
+        let is_new =
+            self.to_hold.as_mut().is_some_and(|to_hold| id >= to_hold.from && to_hold.except.insert(id));
         let (key, partial) = (ids.key(id)?, self.get(id).filter(|_| is_new)?);
         let mut run = Run::new();
         run.put(|records| put(key, partial, records));

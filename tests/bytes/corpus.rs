@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::operations;
 use crate::shared::restore::{self, input_of};
-use crate::shared::worlds::{SCRIPT, WORLDS, World, in_world, specimens};
+use crate::shared::worlds::{SCRIPT, WORLDS, World, chain, in_world, specimens};
 use floodmark_oracle::{Base, Case, Kind, Model, Trigger, Verdict, Windows};
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
@@ -43,8 +43,10 @@ fn seeds_of_restore_are_restored() {
     fn restored<W: World>(world: u8) {
         for specimen in specimens::<W>() {
             let input = input_of(world, SCRIPT, &specimen);
-            assert!(restore::complete_and_run::<W>(&input[1..]), "{}", W::NAME);
+            assert!(restore::complete_and_run::<W>(world, &input[1..]), "{}", W::NAME);
         }
+        let input = input_of(restore::CHANGES | world, SCRIPT, &chain::<W>()[1]);
+        assert!(restore::complete_and_run::<W>(input[0], &input[1..]), "{}", W::NAME);
     }
     for world in 0..WORLDS {
         in_world!(world, restored(world));
@@ -67,6 +69,7 @@ fn seeds_of_restore() -> Vec<Vec<u8>> {
         let specimens = specimens::<W>();
         let mut seeds: Vec<_> = specimens.iter().map(|specimen| input_of(world, SCRIPT, specimen)).collect();
         seeds.push([&[0x80 | world], &specimens[1][..]].concat());
+        seeds.push(input_of(restore::CHANGES | world, SCRIPT, &chain::<W>()[1]));
         seeds
     }
     (0..WORLDS).flat_map(|world| in_world!(world, of(world))).collect()

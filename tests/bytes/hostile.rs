@@ -6,10 +6,11 @@ use crate::shared::frame::{
 };
 use crate::shared::restore::{allowed_bytes, restore_and_run_on};
 use crate::shared::worlds::{
-    Guarded, Kernel, OncePerDrain, Overlapping, SCRIPT, Sessions, Several, Subtracting, Unkeyed, WORLDS,
-    World, in_world, poll, push, specimens,
+    Guarded, Kernel, LINKS, OncePerDrain, Overlapping, SCRIPT, Sessions, Several, Subtracting, Unkeyed,
+    WORLDS, World, chain, in_world, poll, push, specimens,
 };
 use chrono::TimeDelta;
+use floodmark::snapshot::Chain;
 use floodmark::{
     Admission, Aggregate, Config, Count, LateFiring, Max, Mean, RestoreError, Resume, Sum, Suspect,
     Timestamp, TopK, Trigger, Windowing,
@@ -61,8 +62,8 @@ fn specimens_go_on<W: World>() {
     let specimens = specimens::<W>();
     assert_eq!(specimens.len(), 5);
     for specimen in &specimens {
-        assert!(restore_and_run_on::<W>(specimen, SCRIPT), "{}", W::NAME);
-        assert!(restore_and_run_on::<W>(specimen, &[]), "{}", W::NAME);
+        assert!(restore_and_run_on::<W>(&[specimen], SCRIPT), "{}", W::NAME);
+        assert!(restore_and_run_on::<W>(&[specimen], &[]), "{}", W::NAME);
     }
     let drained = |specimen: &[u8]| {
         let mut kernel = W::fresh().restore(specimen).unwrap();
@@ -81,7 +82,7 @@ fn specimens_go_on<W: World>() {
 
 fn refused<W: World>(bytes: &[u8]) -> RestoreError {
     let (restored, tally) = measure(|| W::fresh().restore(bytes));
-    assert!(tally.peak <= allowed_bytes(bytes), "{} bytes took {}", bytes.len(), tally.peak);
+    assert!(tally.peak <= allowed_bytes(bytes.len()), "{} bytes took {}", bytes.len(), tally.peak);
     match restored {
         Ok(_) => panic!("{}: restored from {bytes:?}", W::NAME),
         Err(error) => error,
@@ -115,6 +116,12 @@ fn flip_every_bit<W: World>() {
             }
             assert!(!error.is_configuration(), "a checksum comes before what it is of: {error}");
         }
+    }
+    let chain = chain::<W>();
+    for bit in 0..8 * chain[1].len() {
+        let mut flipped = chain[1].clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(Chain::read(&[&chain[0], &flipped]).is_err(), "bit {bit}");
     }
 }
 
@@ -287,13 +294,30 @@ fn repair_each<W: World>(changes: impl Fn(&[u8], usize, &mut dyn FnMut(Vec<u8>))
                     if section.tag == CONFIGURATION {
                         refuse_another_configuration::<W>(&bytes, &specimen);
                     } else {
-                        restored += usize::from(restore_and_run_on::<W>(&bytes, SCRIPT));
+                        restored += usize::from(restore_and_run_on::<W>(&[&bytes], SCRIPT));
                     }
                 });
             }
         }
     }
     assert!(restored > 100, "{}: only {restored} got as far as a kernel", W::NAME);
+}
+
+/// The same for snapshots of changes, in a chain with what they are the changes since.
+fn repair_each_of_changes<W: World>(changes: impl Fn(&[u8], usize, &mut dyn FnMut(Vec<u8>))) {
+    let mut restored = 0;
+    let chain = chain::<W>();
+    assert!(restore_and_run_on::<W>(&[&chain[0], &chain[1]], SCRIPT));
+    let frame = Frame::parse(&chain[1]).expect("a snapshot is sound");
+    for (place, section) in frame.sections.iter().enumerate().filter(|(_, section)| section.tag > CUT) {
+        for byte in 0..section.payload.len() {
+            changes(&section.payload, byte, &mut |payload| {
+                let bytes = frame.with_payload(place, payload).to_bytes();
+                restored += usize::from(restore_and_run_on::<W>(&[&chain[0], &bytes], SCRIPT));
+            });
+        }
+    }
+    assert!(restored > 30, "{}: only {restored} got as far as a kernel", W::NAME);
 }
 
 fn refuse_another_configuration<W: World>(bytes: &[u8], specimen: &[u8]) {
@@ -311,13 +335,15 @@ fn refuse_another_configuration<W: World>(bytes: &[u8], specimen: &[u8]) {
 }
 
 fn flip_every_bit_and_repair<W: World>() {
-    repair_each::<W>(|payload, byte, try_it| {
+    fn flips(payload: &[u8], byte: usize, try_it: &mut dyn FnMut(Vec<u8>)) {
         for bit in 0..8 {
             let mut changed = payload.to_vec();
             changed[byte] ^= 1 << bit;
             try_it(changed);
         }
-    });
+    }
+    repair_each::<W>(flips);
+    repair_each_of_changes::<W>(flips);
 }
 
 fn change_every_byte_and_repair<W: World>() {
@@ -356,11 +382,11 @@ fn move_sections<W: World>() {
             for to in 0..frame.sections.len() {
                 let mut moved = frame.clone();
                 let section = moved.sections.remove(from);
-                restore_and_run_on::<W>(&moved.to_bytes(), SCRIPT);
+                restore_and_run_on::<W>(&[&moved.to_bytes()], SCRIPT);
                 moved.sections.insert(to, section.clone());
-                restore_and_run_on::<W>(&moved.to_bytes(), SCRIPT);
+                restore_and_run_on::<W>(&[&moved.to_bytes()], SCRIPT);
                 moved.sections.insert(to, section);
-                restore_and_run_on::<W>(&moved.to_bytes(), SCRIPT);
+                restore_and_run_on::<W>(&[&moved.to_bytes()], SCRIPT);
             }
             for tag in END..=REMAINING {
                 let mut renamed = frame.clone();
@@ -402,7 +428,7 @@ fn s3_keys_of_no_size_are_not_counted_out() {
         for count in [2, 1000, u64::from(u32::MAX), u64::MAX] {
             let count = encoded(&count);
             let changed = [&payload[..byte], &count, &payload[byte + 1..]].concat();
-            restore_and_run_on::<Unkeyed>(&frame.with_payload(place, changed).to_bytes(), SCRIPT);
+            restore_and_run_on::<Unkeyed>(&[&frame.with_payload(place, changed).to_bytes()], SCRIPT);
         }
     }
     // By hand: 2^64 - 1 entries in each of two slices.
@@ -674,7 +700,7 @@ fn random_payloads<W: World>(payloads: Vec<(u8, Vec<u8>)>) {
     for (tag, payload) in payloads {
         let Some(section) = frame.sections.iter_mut().find(|section| section.tag == tag) else { continue };
         section.payload = payload;
-        restore_and_run_on::<W>(&frame.to_bytes(), SCRIPT);
+        restore_and_run_on::<W>(&[&frame.to_bytes()], SCRIPT);
     }
 }
 
@@ -694,7 +720,7 @@ fn damaged<W: World>(specimen: usize, damage: Vec<Damage>, script: Vec<u8>) {
             _ => payload[byte] = payload[byte].wrapping_add(value / 4 % 5).wrapping_sub(2),
         }
     }
-    restore_and_run_on::<W>(&frame.to_bytes(), &script);
+    restore_and_run_on::<W>(&[&frame.to_bytes()], &script);
 }
 
 // Snapshots of released versions (S4). Each lies beside what it must give: counters, partitions and panes.
@@ -705,8 +731,13 @@ fn write_fixtures<W: World>() {
     let [_, mid_drain, refiring, ..] = &specimens::<W>()[..] else { unreachable!() };
     for (what, snapshot) in [("mid_drain", mid_drain), ("refiring", refiring)] {
         std::fs::write(fixture::<W>(what, "snapshot"), snapshot).unwrap();
-        std::fs::write(fixture::<W>(what, "txt"), story::<W>(snapshot)).unwrap();
+        std::fs::write(fixture::<W>(what, "txt"), story::<W>(&[snapshot])).unwrap();
     }
+    let chain = chain::<W>();
+    for (number, snapshot) in chain.iter().enumerate() {
+        std::fs::write(fixture::<W>(&format!("chain_{number}"), "snapshot"), snapshot).unwrap();
+    }
+    std::fs::write(fixture::<W>("chain", "txt"), story::<W>(&chain)).unwrap();
 }
 
 fn fixture<W: World>(what: &str, extension: &str) -> std::path::PathBuf {
@@ -725,8 +756,9 @@ fn write_the_fixtures() {
 }
 
 /// What a kernel restored from it tells: what it knows, what is due, and the rest at the end of input.
-fn story<W: World>(snapshot: &[u8]) -> String {
-    let mut kernel = W::fresh().restore(snapshot).unwrap();
+fn story<W: World>(chain: &[impl AsRef<[u8]>]) -> String {
+    let chain: Vec<&[u8]> = chain.iter().map(AsRef::as_ref).collect();
+    let mut kernel = W::fresh().restore_chain(&Chain::read(&chain).unwrap()).unwrap();
     let (c, watermark) = (kernel.counters(), kernel.watermark().as_micros());
     let mut lines = vec![
         format!("accepted {} partly late {} late {}", c.accepted, c.partly_late, c.late),
@@ -756,10 +788,15 @@ fn story<W: World>(snapshot: &[u8]) -> String {
 fn read_fixtures<W: World>() {
     for what in ["mid_drain", "refiring"] {
         let snapshot = std::fs::read(fixture::<W>(what, "snapshot")).unwrap();
-        assert_eq!(story::<W>(&snapshot), std::fs::read_to_string(fixture::<W>(what, "txt")).unwrap());
+        assert_eq!(story::<W>(&[&snapshot]), std::fs::read_to_string(fixture::<W>(what, "txt")).unwrap());
         let restored = W::fresh().restore(&snapshot).unwrap();
         assert!(restored.snapshot() == snapshot, "the same state has the same bytes (S2)");
     }
+    let link = |number| std::fs::read(fixture::<W>(&format!("chain_{number}"), "snapshot")).unwrap();
+    let chain: Vec<Vec<u8>> = (0..LINKS).map(link).collect();
+    let expected = std::fs::read_to_string(fixture::<W>("chain", "txt")).unwrap();
+    assert_eq!(story::<W>(&chain), expected);
+    assert!(story::<W>(&chain[..1]) != expected, "the changes matter");
 }
 
 #[test]

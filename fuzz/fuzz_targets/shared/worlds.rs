@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::hash::Hash;
 
 use chrono::TimeDelta;
+use floodmark::snapshot::{SnapshotKind, SnapshotProgress};
 use floodmark::{
     Accumulation, Admission, Aggregate, Collect, Config, Count, Event, First, Last, LateFiring, Max, Mean,
     Min, Partition, Rejected, Resume, Sum, Suspect, Timestamp, TopK, Trigger, Variance, Watermark, Windowing,
@@ -303,6 +304,33 @@ pub(crate) fn specimens<W: World>() -> Vec<Vec<u8>> {
     taken.push(kernel.snapshot());
     taken
 }
+
+/// A snapshot in the middle of a drain, and those of the changes by events, late ones among them, and by the rest of the drain.
+pub(crate) fn chain<W: World>() -> Vec<Vec<u8>> {
+    let mut kernel = W::fresh().restore(&specimens::<W>()[1]).unwrap();
+    let partition = kernel.partitions().next().unwrap().partition;
+    let (mut since, mut chain) = (None, Vec::new());
+    for round in 0..LINKS {
+        let kind = kernel.begin_snapshot(since).unwrap();
+        assert_eq!(kind == SnapshotKind::Changes, round > 0);
+        let mut taken = Vec::new();
+        since = loop {
+            match kernel.write_snapshot(1, &mut taken) {
+                SnapshotProgress::Done(id) => break Some(id),
+                progress => assert_eq!(progress, SnapshotProgress::More),
+            }
+        };
+        chain.push(taken);
+        for (time, key) in [(8, 0), (14, 1), (15 + round as i64, 9)] {
+            let _ = kernel.push(partition, Timestamp::from_micros(time), W::key(key), 5).unwrap();
+        }
+        kernel.poll();
+    }
+    chain
+}
+
+/// How many snapshots the chains among the fixtures have.
+pub(crate) const LINKS: usize = 3;
 
 /// Goes on with a kernel whatever its state is: pushes, ticks, declarations, polls (so many at most), ends
 /// the input and takes a snapshot. Asserts what must hold of any state.
