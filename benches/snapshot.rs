@@ -48,6 +48,8 @@ fn snapshot(criterion: &mut Criterion) {
             bencher.iter(|| postcard::to_allocvec(&map).expect("plain data serializes"));
         });
         println!("snapshot {keys} keys: {} bytes for {entries} entries; by hand {}", bytes.len(), dump.len());
+        #[cfg(feature = "lz4")]
+        println!("snapshot {keys} keys: {} bytes compressed", compressed(&mut group, &bytes));
         let (stepped, _) = in_steps(&mut windows, None);
         for bytes in [&bytes, &stepped] {
             let mut windows = fresh(WINDOW, count_and_sum()).restore(bytes).expect("the snapshot is sound");
@@ -61,6 +63,20 @@ fn snapshot(criterion: &mut Criterion) {
         group.finish();
         pauses(keys, &mut windows, partitions[0], &stream);
     }
+}
+
+/// Times compressing a snapshot, and says how long it is then.
+#[cfg(feature = "lz4")]
+fn compressed<M: criterion::measurement::Measurement>(
+    group: &mut criterion::BenchmarkGroup<'_, M>,
+    bytes: &[u8],
+) -> usize {
+    use floodmark::snapshot::{compress, decompress};
+
+    group.bench_function("compress", |bencher| bencher.iter(|| compress(bytes)));
+    let compressed = compress(bytes).expect("the snapshot is sound");
+    group.bench_function("decompress", |bencher| bencher.iter(|| decompress(&compressed).map(drop)));
+    compressed.len()
 }
 
 /// Sixty slices, of which the newest two change between snapshots.

@@ -280,6 +280,7 @@ pub(crate) enum RestoreErrorKind {
     Damaged { section: &'static str, stored: u32, computed: u32 },
     Unreadable { section: &'static str, why: &'static str },
     Trailing { bytes: usize },
+    Compressed,
     Configuration { what: &'static str, snapshot: String, configured: String },
     NotFresh,
     Chain { place: usize, since: Option<u64>, before: Option<u64> },
@@ -321,6 +322,11 @@ impl RestoreError {
         matches!(self.kind, RestoreErrorKind::Parts { .. })
     }
 
+    /// The snapshot is sound, but must be decompressed first.
+    pub fn is_compressed(&self) -> bool {
+        matches!(self.kind, RestoreErrorKind::Compressed)
+    }
+
     /// The format is of a version that this release does not read.
     pub fn is_version(&self) -> bool {
         matches!(self.kind, RestoreErrorKind::Version { .. })
@@ -340,6 +346,9 @@ impl fmt::Display for RestoreError {
             RestoreErrorKind::Version { found, newest } => write!(
                 f,
                 "the snapshot has format version {found}; this release reads versions 1 to {newest}"
+            ),
+            RestoreErrorKind::Compressed => f.write_str(
+                "the snapshot is compressed: give it to `snapshot::decompress` first, which the feature `lz4` has",
             ),
             RestoreErrorKind::Truncated { section, needed, found } => write!(
                 f,

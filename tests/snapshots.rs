@@ -567,3 +567,43 @@ fn s5_what_cannot_be_moved_is_named() {
     }
     assert!(seen.iter().all(|count| (800..1200).contains(count)), "{seen:?}");
 }
+
+/// A kernel with keys that have something in common.
+#[cfg(feature = "lz4")]
+fn with_long_keys() -> Vec<u8> {
+    let mut windows = Config::tumbling(TimeDelta::minutes(1)).ascending().build(Count).unwrap();
+    let input = windows.add_partition();
+    for sensor in 0..40 {
+        let key = format!("a sensor with the number {sensor}");
+        let _ = windows.push(input, Timestamp::from_micros(sensor), key, ()).unwrap();
+    }
+    windows.snapshot()
+}
+
+#[cfg(feature = "lz4")]
+#[test]
+fn s3_damage_to_a_compressed_snapshot_is_found() {
+    use floodmark::snapshot::{Link, compress, decompress};
+
+    let plain = with_long_keys();
+    let compressed = compress(&plain).unwrap();
+    assert!(compressed.len() < plain.len() / 2, "{} of {}", compressed.len(), plain.len());
+    assert_eq!(decompress(&compressed).unwrap(), plain);
+    assert_eq!(compress(&compressed).unwrap(), compressed, "once is enough");
+    assert!(matches!(decompress(&plain).unwrap(), std::borrow::Cow::Borrowed(_)));
+    let error = Link::read(&compressed).unwrap_err();
+    assert!(error.is_compressed() && error.to_string().contains("`snapshot::decompress`"), "{error}");
+    for length in 0..compressed.len() {
+        let read = decompress(&compressed[..length]).and_then(|plain| Link::read(&plain));
+        assert!(read.is_err(), "cut to {length}");
+    }
+    for bit in 0..compressed.len() * 8 {
+        let mut flipped = compressed.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        // (A bit may not matter to what a block stands for.)
+        match decompress(&flipped) {
+            Ok(found) => assert!(found == plain || Link::read(&found).is_err(), "bit {bit}"),
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
+}

@@ -7,6 +7,9 @@ use crate::error::{RestoreError, RestoreErrorKind};
 
 const MAGIC: &[u8; 8] = b"FLOODMRK";
 
+/// Set in the tag of a section that is compressed.
+pub(super) const COMPRESSED: u8 = 0x80;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Section {
     End = 0,
@@ -86,8 +89,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(bytes: &mut Vec<u8>) -> Self {
-        bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        put_header(bytes);
         Self { digest: Digest::new() }
     }
 
@@ -129,6 +131,30 @@ impl Writer {
     }
 }
 
+/// Appends what a snapshot begins with.
+pub(super) fn put_header(bytes: &mut Vec<u8>) {
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+}
+
+/// A section as it stands there.
+pub(super) struct Raw<'a> {
+    pub(super) tag: u8,
+    pub(super) payload: &'a [u8],
+    /// Of the section as it is when it is not compressed.
+    pub(super) checksum: u32,
+}
+
+#[cfg(feature = "lz4")]
+impl Raw<'_> {
+    pub(super) fn write(&self, bytes: &mut Vec<u8>) {
+        bytes.push(self.tag);
+        bytes.extend_from_slice(&(self.payload.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(self.payload);
+        bytes.extend_from_slice(&self.checksum.to_le_bytes());
+    }
+}
+
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
     digest: Digest,
@@ -151,16 +177,15 @@ impl<'a> Reader<'a> {
     /// The next section and its payload, checked.
     pub(super) fn section(&mut self) -> Result<(Section, &'a [u8]), RestoreError> {
         let whole = self.rest;
-        let [tag] = self.array("tag")?;
-        let section =
-            Section::of(tag).ok_or_else(|| RestoreError::unreadable("tag", "no section has this tag"))?;
-        let length = u64::from_le_bytes(self.array(section.name())?);
-        let payload = match usize::try_from(length) {
-            Ok(length) => self.take(length, section.name())?,
-            Err(_) => return Err(truncated(section.name(), length, self.rest)),
-        };
-        let stored = u32::from_le_bytes(self.array(section.name())?);
-        let computed = crc32fast::hash(&whole[..1 + 8 + payload.len()]);
+        let Raw { tag, payload, checksum: stored } = self.raw()?;
+        let covered = &whole[..1 + 8 + payload.len()];
+        let section = Section::of(tag & !COMPRESSED)
+            .ok_or_else(|| RestoreError::unreadable("tag", "no section has this tag"))?;
+        // (Unless that bit of the tag is all that is wrong.)
+        if tag != section as u8 && checksum_of(section, covered) != stored {
+            return Err(RestoreErrorKind::Compressed.into());
+        }
+        let computed = crc32fast::hash(covered);
         if stored != computed {
             return Err(RestoreErrorKind::Damaged { section: section.name(), stored, computed }.into());
         }
@@ -168,6 +193,24 @@ impl<'a> Reader<'a> {
             self.digest.add(computed);
         }
         Ok((section, payload))
+    }
+
+    /// The next section as it stands there, unchecked.
+    pub(super) fn raw(&mut self) -> Result<Raw<'a>, RestoreError> {
+        let [tag] = self.array("tag")?;
+        let name = Section::of(tag & !COMPRESSED).map_or("tag", Section::name);
+        let length = u64::from_le_bytes(self.array(name)?);
+        let payload = match usize::try_from(length) {
+            Ok(length) => self.take(length, name)?,
+            Err(_) => return Err(truncated(name, length, self.rest)),
+        };
+        let checksum = u32::from_le_bytes(self.array(name)?);
+        Ok(Raw { tag, payload, checksum })
+    }
+
+    #[cfg(feature = "lz4")]
+    pub(super) fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
     }
 
     /// The payload of the next section, which must be this one.
@@ -206,6 +249,14 @@ impl<'a> Reader<'a> {
         self.rest = rest;
         Ok(*taken)
     }
+}
+
+/// The checksum of a section with this tag, whatever the tag is that it has.
+fn checksum_of(section: Section, covered: &[u8]) -> u32 {
+    let mut checksum = crc32fast::Hasher::new();
+    checksum.update(&[section as u8]);
+    checksum.update(&covered[1..]);
+    checksum.finalize()
 }
 
 fn truncated(section: &'static str, needed: u64, rest: &[u8]) -> RestoreError {

@@ -12,6 +12,8 @@
 pub mod format {}
 
 mod chain;
+#[cfg(feature = "lz4")]
+mod compress;
 mod cut;
 mod frame;
 mod parts;
@@ -21,6 +23,8 @@ mod summary;
 mod write;
 
 pub use chain::{Chain, Link, SliceSummary, SnapshotId};
+#[cfg(feature = "lz4")]
+pub use compress::{compress, decompress};
 pub(crate) use cut::Cut;
 pub use cut::{SnapshotKind, SnapshotProgress, SnapshotUnderWay};
 pub use parts::part_of;

@@ -45,6 +45,8 @@ where
     /// When the bytes are not a snapshot, are of a version that this release does not read, are damaged or
     /// cut short, or were written under another configuration: it says which, and where.
     pub fn restore(self, snapshot: &[u8]) -> Result<Self, RestoreError> {
+        #[cfg(feature = "lz4")]
+        let snapshot = &super::decompress(snapshot)?;
         self.restore_chain(&Chain::read(&[snapshot])?)
     }
 

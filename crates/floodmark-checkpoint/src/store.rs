@@ -4,6 +4,8 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+#[cfg(feature = "lz4")]
+use floodmark::snapshot;
 use floodmark::snapshot::Chain;
 use floodmark::{RestoreError, Timestamp};
 use object_store::ObjectStore;
@@ -23,6 +25,7 @@ pub struct Store {
     pub(crate) objects: Objects,
     pub(crate) keep: NonZeroUsize,
     pub(crate) changes: usize,
+    pub(crate) is_compressed: bool,
 }
 
 /// What is stored together.
@@ -121,7 +124,9 @@ impl Checkpoint {
         let checkpoint = Self { number, label, taken, source, sink, kernels, attempt };
         for kernel in 0..checkpoint.kernels() {
             match checkpoint.chain(kernel) {
-                Err(error) if error.is_version() => return Err(Flaw::Fatal(Error::snapshot(kernel, error))),
+                Err(error) if error.is_version() || error.is_compressed() => {
+                    return Err(Flaw::Fatal(Error::snapshot(kernel, error)));
+                }
                 Err(error) => return Err(Flaw::Damage(format!("the snapshot of kernel {kernel}: {error}"))),
                 Ok(_) => {}
             }
@@ -130,10 +135,10 @@ impl Checkpoint {
     }
 
     /// All of it in one object.
-    fn savepoint(&self, label: &str) -> Result<Manifest, Error> {
+    fn savepoint(&self, label: &str, store: &Store) -> Result<Manifest, Error> {
         let compact = |kernel| {
             let chain = self.chain(kernel).map_err(|error| Error::snapshot(kernel, error))?;
-            Ok(vec![Piece::Inline(chain.compact())])
+            Ok(vec![Piece::Inline(store.packed(chain.compact()))])
         };
         Ok(Manifest {
             number: self.number,
@@ -148,9 +153,20 @@ impl Checkpoint {
     }
 }
 
+/// A snapshot as its kernel wrote it.
+fn plain(bytes: Vec<u8>) -> Result<Vec<u8>, Flaw> {
+    #[cfg(feature = "lz4")]
+    if let std::borrow::Cow::Owned(plain) = snapshot::decompress(&bytes)
+        .map_err(|error| Flaw::Damage(format!("a snapshot cannot be decompressed: {error}")))?
+    {
+        return Ok(plain);
+    }
+    Ok(bytes)
+}
+
 fn inline(piece: &Piece) -> Result<Vec<u8>, Flaw> {
     match piece {
-        Piece::Inline(bytes) => Ok(bytes.clone()),
+        Piece::Inline(bytes) => plain(bytes.clone()),
         Piece::Stored { name, .. } => Err(Flaw::Damage(format!("it needs {name}, which is not in it"))),
     }
 }
@@ -244,7 +260,8 @@ impl Store {
     }
 
     fn of(objects: Objects) -> Self {
-        Self { objects, keep: NonZeroUsize::new(3).unwrap_or(NonZeroUsize::MIN), changes: 0 }
+        let keep = NonZeroUsize::new(3).unwrap_or(NonZeroUsize::MIN);
+        Self { objects, keep, changes: 0, is_compressed: false }
     }
 
     /// How many checkpoints are kept: 3 unless it is said otherwise. Those before them are deleted when one is stored.
@@ -259,6 +276,13 @@ impl Store {
     /// checkpoints than this always has one to fall back to that shares nothing with the newest.
     pub fn changes(mut self, most: usize) -> Self {
         self.changes = most;
+        self
+    }
+
+    /// Compresses snapshots that are stored from now on (LZ4). What is compressed and what is not can be mixed.
+    #[cfg(feature = "lz4")]
+    pub fn compressed(mut self) -> Self {
+        self.is_compressed = true;
         self
     }
 
@@ -374,7 +398,7 @@ impl Store {
 
     fn piece(&self, piece: &Piece) -> Result<Vec<u8>, Flaw> {
         let (name, bytes, checksum) = match piece {
-            Piece::Inline(bytes) => return Ok(bytes.clone()),
+            Piece::Inline(bytes) => return plain(bytes.clone()),
             Piece::Stored { name, bytes, checksum } => (name, *bytes, *checksum),
         };
         let damage = |what: String| Err(Flaw::Damage(format!("{DATA}/{name} {what}")));
@@ -384,8 +408,19 @@ impl Store {
             Some(Got::Bytes(found)) if crc32fast::hash(&found) != checksum => {
                 damage(String::from("is not what was written: its checksum does not match"))
             }
-            Some(Got::Bytes(found)) => Ok(found),
+            Some(Got::Bytes(found)) => plain(found),
         }
+    }
+
+    /// A sound snapshot as it is stored.
+    pub(crate) fn packed(&self, snapshot: Vec<u8>) -> Vec<u8> {
+        #[cfg(feature = "lz4")]
+        if self.is_compressed
+            && let Ok(packed) = snapshot::compress(&snapshot)
+        {
+            return packed;
+        }
+        snapshot
     }
 
     /// Who needs which data: None if the manifest cannot tell, because it is damaged or gone.
@@ -417,7 +452,7 @@ impl Store {
     /// When the label is taken or is not of 1 to 100 letters, digits, dots, dashes and underscores; when the storage fails.
     pub fn create_savepoint(&self, label: &str, of: &Checkpoint) -> Result<(), Error> {
         let name = savepoint_name(label)?;
-        let manifest = of.savepoint(label)?;
+        let manifest = of.savepoint(label, self)?;
         match self.objects.put_new(&name, manifest.encode())? {
             Put::Done => Ok(()),
             // A write that was repeated because its answer was lost finds itself.

@@ -182,6 +182,7 @@ impl Writer {
         let mut kernels = Vec::new();
         for (kernel, Coming { before, snapshot, id }) in coming.into_iter().enumerate() {
             let name = data_name(self.next, self.attempt, kernel);
+            let snapshot = self.store.packed(snapshot);
             let (bytes, checksum) = (snapshot.len() as u64, crc32fast::hash(&snapshot));
             names.push(name.clone());
             self.store.objects.put(&format!("{DATA}/{name}"), snapshot)?;

@@ -282,6 +282,36 @@ fn several_kernels_have_a_chain_each() {
     }
 }
 
+#[cfg(feature = "lz4")]
+#[test]
+fn compressed_and_plain_snapshots_follow_each_other() {
+    let mut plain = place(2, 9);
+    plain.save();
+    let Place { folder, store, mut job, .. } = plain;
+    let store = store.compressed();
+    let Resumed { mut writer, .. } = store.resume().unwrap();
+    let sizes: Vec<usize> = (0..2)
+        .map(|_| {
+            job.go();
+            let state = job.state(writer.since(0));
+            let length = state.kernels[0].len();
+            let _ = writer.save(state).unwrap();
+            length
+        })
+        .collect();
+    let checkpoint = store.resume().unwrap().checkpoint.unwrap();
+    completes(&checkpoint);
+    assert_eq!(checkpoint.snapshots(0).iter().map(|snapshot| snapshot.len()).collect::<Vec<_>>(), sizes);
+    let stored: u64 = fs::read_dir(folder.path().join("data"))
+        .unwrap()
+        .map(|entry| entry.unwrap().metadata().unwrap().len())
+        .sum();
+    assert!(stored < sizes.iter().sum::<usize>() as u64, "{stored} of {sizes:?}");
+    store.create_savepoint("s", &checkpoint).unwrap();
+    let compacted = checkpoint.chain(0).unwrap().compact();
+    assert_eq!(store.savepoint("s").unwrap().snapshots(0), [compacted.as_slice()]);
+}
+
 #[test]
 fn savepoints_stay_need_nothing_else_and_are_resumed_from() {
     let mut place = place(1, 9);

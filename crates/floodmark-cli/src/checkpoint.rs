@@ -164,7 +164,7 @@ impl Place {
             #[cfg(not(feature = "s3"))]
             Self::Bucket(_) => return Err(Stop::Usage(String::from("this floodmark was built without S3"))),
         };
-        Ok(opened.map_err(failed)?.changes(CHANGES))
+        Ok(opened.map_err(failed)?.changes(CHANGES).compressed())
     }
 
     /// Keeps other runs of this machine out until it is dropped, or the process ends in whatever way: a folder only. (Who stores a

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use floodmark::snapshot::Chain;
+use floodmark::snapshot::{Chain, decompress};
 use floodmark_checkpoint::{Checkpoint, Resumed, Saved, Store};
 
 use crate::args::{SavepointCommand, SnapshotCommand, SnapshotFiles};
@@ -99,7 +99,9 @@ impl Read {
             Place::Folder(path) if is_file(place) => {
                 let bytes = fs::read(path).map_err(|error| Stop::io("read", path, &error))?;
                 if !bytes.starts_with(b"FLOODCKP") {
-                    return Ok(Self { name, snapshots: vec![bytes], about: String::new() });
+                    let plain =
+                        decompress(&bytes).map_err(|error| Stop::Failed(format!("{name}: {error}")))?;
+                    return Ok(Self { name, snapshots: vec![plain.into_owned()], about: String::new() });
                 }
                 Checkpoint::of_savepoint(&bytes).map_err(|error| Stop::Failed(format!("{name}: {error}")))?
             }
