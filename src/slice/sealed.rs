@@ -1,6 +1,6 @@
 //! Sealed slices: those that windows have been combined from, as columns.
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::hash::Hash;
 use core::mem::needs_drop;
@@ -156,16 +156,13 @@ pub(crate) struct Sealed<K, T> {
 #[derive(Debug)]
 pub(crate) struct Cut<K, T> {
     pub(crate) put: PutEntry<K, T>,
-    pub(crate) held: Vec<(i64, Run)>,
+    pub(crate) held: BTreeMap<i64, Run>,
 }
 
 impl<K, T> Cut<K, T> {
     /// Keeps what has been held of a slice until it is fetched.
     pub(crate) fn keep(&mut self, slice: i64, run: Run) {
-        match self.held.last_mut() {
-            Some((last, held)) if *last == slice => held.append(run),
-            _ => self.held.push((slice, run)),
-        }
+        self.held.entry(slice).or_insert_with(Run::new).append(run);
     }
 }
 

@@ -698,7 +698,7 @@ impl<K, T> Store<K, T> {
     /// Begins to hold all slices or, with `only_changed`, those that have changed since the last snapshot began.
     pub(crate) fn begin_cut(&mut self, put: PutEntry<K, T>, only_changed: bool) -> Vec<CutSlice> {
         self.close();
-        self.sealed.cut = Some(sealed::Cut { put, held: Vec::new() });
+        self.sealed.cut = Some(sealed::Cut { put, held: BTreeMap::new() });
         let slices: Vec<(i64, usize)> = self.iter().map(|(slice, found)| (slice, found.len())).collect();
         let (mut open, mut sealed, mut all) = (Vec::new(), Vec::new(), Vec::new());
         for (slice, entries) in slices {
@@ -738,7 +738,7 @@ impl<K, T> Store<K, T> {
     /// Holds some entries of a slice, and gives out what has been held of it, and how much it has looked at; none if all
     /// slices are held.
     pub(crate) fn hold_some(&mut self, most: usize) -> Option<(i64, Run, usize)> {
-        if let Some((slice, run)) = self.sealed.cut.as_mut().and_then(|cut| cut.held.pop()) {
+        if let Some((slice, run)) = self.sealed.cut.as_mut().and_then(|cut| cut.held.pop_first()) {
             return Some((slice, run, 1));
         }
         let mut cut = self.cut.take()?;

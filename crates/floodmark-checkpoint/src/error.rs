@@ -5,7 +5,7 @@ use std::path::Path;
 
 use floodmark::RestoreError;
 
-use crate::store::Damaged;
+use crate::checkpoint::Damaged;
 
 /// Why a checkpoint could not be stored or read.
 pub struct Error {
@@ -18,9 +18,11 @@ pub(crate) enum Kind {
     Folder { folder: String, error: String },
     Place { name: String, why: String },
     Conflict { place: String, number: u64 },
+    Unclear { name: String },
     NotEmpty { place: String },
-    Nothing { place: String },
-    Damaged { place: String, damaged: Vec<Damaged> },
+    Nothing { name: String },
+    Damaged(Damaged),
+    AllDamaged { place: String, damaged: Vec<Damaged> },
     Version { name: String, found: u16, newest: u16 },
     Snapshot { kernel: usize, error: RestoreError },
     Gap { kernel: usize },
@@ -45,7 +47,7 @@ impl Error {
         Self::new(Kind::Place { name: name.to_owned(), why: why.to_string() })
     }
 
-    #[cfg(feature = "s3")]
+    #[cfg(feature = "tokio")]
     pub(crate) fn threads(error: &std::io::Error) -> Self {
         Self::new(Kind::Other(format!("cannot start a thread that waits for the network: {error}")))
     }
@@ -58,20 +60,21 @@ impl Error {
         Self::new(Kind::Label { label: label.to_owned(), why })
     }
 
-    /// Another writer has stored a checkpoint: this one must not go on, nor let anything out that depends on what
-    /// it could not store.
+    /// Another writer has stored a checkpoint: this one must stop, and neither publish nor discard what it has prepared: the other one
+    /// may have gone on from it.
     pub fn is_conflict(&self) -> bool {
         matches!(*self.kind, Kind::Conflict { .. })
     }
 
-    /// The storage could not be reached, or refused. What was to be written may be there all the same; trying again is right.
+    /// The storage could not be reached, or refused. What was to be written may be there all the same: take a new snapshot, and save
+    /// that.
     pub fn is_storage(&self) -> bool {
-        matches!(*self.kind, Kind::Storage { .. } | Kind::Folder { .. })
+        matches!(*self.kind, Kind::Storage { .. } | Kind::Folder { .. } | Kind::Unclear { .. })
     }
 
-    /// There are checkpoints, or the savepoint, but none that is intact.
+    /// The checkpoint or savepoint is damaged, or all are that there are.
     pub fn is_damaged(&self) -> bool {
-        matches!(*self.kind, Kind::Damaged { .. })
+        matches!(*self.kind, Kind::Damaged(_) | Kind::AllDamaged { .. })
     }
 
     /// It was written by a later release.
@@ -98,14 +101,20 @@ impl fmt::Display for Error {
             Kind::Place { name, why } => write!(f, "{name:?} is no name for an object: {why}"),
             Kind::Conflict { place, number } => write!(
                 f,
-                "another writer has stored checkpoint {number} in {place}: two are at work there. What this one has \
-                 done since its last checkpoint is not stored; stop it, and resume from the newest checkpoint"
+                "another writer has stored checkpoint {number} in {place}, which is at work there or has died since. What \
+                 this one has done since its last checkpoint is not stored: stop it, and resume from the newest one"
+            ),
+            Kind::Unclear { name } => write!(
+                f,
+                "{name} was written, but the storage does not show it: another writer may be at work, or the storage does not list \
+                 what it holds"
             ),
             Kind::NotEmpty { place } => {
                 write!(f, "{place} holds checkpoints already: resume from them, or choose another place")
             }
-            Kind::Nothing { place } => write!(f, "there is nothing to resume from in {place}"),
-            Kind::Damaged { place, damaged } => {
+            Kind::Nothing { name } => write!(f, "there is no {name}"),
+            Kind::Damaged(damaged) => write!(f, "{damaged}; restore it from a copy, or take another"),
+            Kind::AllDamaged { place, damaged } => {
                 write!(f, "nothing in {place} is intact:")?;
                 damaged.iter().try_for_each(|damaged| write!(f, " {damaged};"))?;
                 f.write_str(" restore one of them from a copy, or choose another place to start afresh")

@@ -51,6 +51,7 @@
 
 #![forbid(unsafe_code)]
 
+mod checkpoint;
 mod error;
 mod manifest;
 mod objects;
@@ -60,6 +61,9 @@ mod writer;
 #[doc = include_str!("format.md")]
 pub mod format {}
 
+pub use checkpoint::{Checkpoint, Damaged};
 pub use error::Error;
-pub use store::{Checkpoint, Damaged, Resumed, State, Store};
+/// For [`Store::over`].
+pub use object_store;
+pub use store::{Found, Resumed, State, Store};
 pub use writer::{Saved, Writer};

@@ -1,6 +1,7 @@
 //! What makes objects a checkpoint: the format, and the names.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -44,13 +45,17 @@ pub(crate) struct Attempt {
 /// A snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Piece {
-    /// Of this name among the data.
-    Stored {
-        name: String,
-        bytes: u64,
-        checksum: u32,
-    },
+    Stored(Stored),
     Inline(#[serde(with = "serde_bytes")] Vec<u8>),
+}
+
+/// A snapshot that is an object of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stored {
+    /// Among the data.
+    pub(crate) name: String,
+    pub(crate) bytes: u64,
+    pub(crate) checksum: u32,
 }
 
 /// Why bytes are no manifest.
@@ -97,16 +102,27 @@ impl Manifest {
             return Err(Unreadable::Version(version as u16));
         }
         match postcard::take_from_bytes(payload) {
-            Ok((manifest, [])) => Ok(manifest),
+            Ok((manifest, [])) => Self::check(manifest),
             Ok(_) => Err(damaged("something follows it".into())),
             Err(error) => Err(damaged(format!("it cannot be decoded: {error}").into())),
         }
     }
 
+    /// That its names are those of data, and no data is read twice.
+    fn check(self) -> Result<Self, Unreadable> {
+        let mut names = BTreeSet::new();
+        for name in self.data() {
+            if number_of_data(name).is_none() || !names.insert(name) {
+                return Err(Unreadable::Damaged(format!("{name:?} is no name of data, or comes twice")));
+            }
+        }
+        Ok(self)
+    }
+
     /// The names of the data that it needs.
     pub(crate) fn data(&self) -> impl Iterator<Item = &str> {
         self.kernels.iter().flatten().filter_map(|piece| match piece {
-            Piece::Stored { name, .. } => Some(name.as_str()),
+            Piece::Stored(stored) => Some(stored.name.as_str()),
             Piece::Inline(_) => None,
         })
     }
@@ -119,6 +135,9 @@ fn checksum(frame: &[u8], payload: &[u8]) -> u32 {
     checksum.finalize()
 }
 
+/// No checkpoint has a larger number.
+pub(crate) const LAST: u64 = u64::MAX / 2;
+
 /// The object that is checkpoint `number`. Names sort as numbers do.
 pub(crate) fn checkpoint_name(number: u64) -> String {
     format!("{CHECKPOINTS}/{number:020}")
@@ -127,8 +146,7 @@ pub(crate) fn checkpoint_name(number: u64) -> String {
 /// The number of a checkpoint by the last part of its name; None for what is no checkpoint.
 pub(crate) fn number_of(name: &str) -> Option<u64> {
     let is_number = name.len() == 20 && name.bytes().all(|byte| byte.is_ascii_digit());
-    // (Nobody has counted further than half way, so there is always a next one.)
-    name.parse().ok().filter(|&number| is_number && number <= u64::MAX / 2)
+    name.parse().ok().filter(|&number| is_number && number <= LAST)
 }
 
 /// The last part of the name of a snapshot, written for checkpoint `number`.
@@ -139,12 +157,18 @@ pub(crate) fn data_name(number: u64, attempt: Attempt, kernel: usize) -> String 
 
 /// The checkpoint that data was written for.
 pub(crate) fn number_of_data(name: &str) -> Option<u64> {
-    number_of(name.split_once('-')?.0)
+    let (number, rest) = name.split_once('-')?;
+    let is_plain = rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    number_of(number).filter(|_| is_plain)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn stored(name: &str) -> Piece {
+        Piece::Stored(Stored { name: name.into(), bytes: 300, checksum: 5 })
+    }
 
     fn manifest() -> Manifest {
         Manifest {
@@ -154,7 +178,10 @@ mod tests {
             attempt: Attempt { writer: 0xfeed, count: 2 },
             before: Some(Attempt { writer: 0xbeef, count: 1 }),
             kernels: vec![
-                vec![Piece::Stored { name: "a".into(), bytes: 300, checksum: 5 }, Piece::Inline(vec![1, 2])],
+                vec![
+                    stored(&data_name(7, Attempt { writer: 0xfeed, count: 2 }, 0)),
+                    Piece::Inline(vec![1, 2]),
+                ],
                 vec![],
             ],
             source: vec![9; 3],
@@ -176,6 +203,18 @@ mod tests {
         }
         let longer = [&bytes[..], &[0]].concat();
         assert!(Manifest::decode(&longer).is_err());
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_or_come_twice_are_damage() {
+        let name = data_name(7, Attempt { writer: 1, count: 2 }, 0);
+        let parent = format!("{:020}-/../../x", 7);
+        for names in [&["a"][..], &["../x"], &[""], &[&parent], &[&format!("{name}#1")], &[&name, &name]] {
+            let kernels = vec![names.iter().map(|name| stored(name)).collect()];
+            let encoded = Manifest { kernels, ..manifest() }.encode();
+            let Err(Unreadable::Damaged(why)) = Manifest::decode(&encoded) else { panic!("{names:?}") };
+            assert!(why.contains("is no name of data"), "{why}");
+        }
     }
 
     #[test]

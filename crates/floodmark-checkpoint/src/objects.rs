@@ -1,11 +1,11 @@
 //! Objects with names below a prefix, read and written by calls that wait.
 
 use std::fmt;
+use std::io::{self, ErrorKind::NotFound};
 use std::path::Path as FilePath;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures_util::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
@@ -27,11 +27,11 @@ enum Waiting {
     /// The thread that waits.
     Here,
     /// Threads of its own, because connections want to be looked after.
-    #[cfg(feature = "s3")]
+    #[cfg(feature = "tokio")]
     Elsewhere(Arc<Threads>),
 }
 
-#[cfg(feature = "s3")]
+#[cfg(feature = "tokio")]
 struct Threads(Option<tokio::runtime::Runtime>);
 
 /// What came of writing an object that must not be there yet.
@@ -45,9 +45,9 @@ pub(crate) enum Put {
 impl Objects {
     pub(crate) fn over(store: Arc<dyn ObjectStore>, prefix: &str) -> Result<Self, Error> {
         let prefix = Path::parse(prefix.trim_matches('/')).map_err(|error| Error::place(prefix, &error))?;
-        #[cfg(feature = "s3")]
+        #[cfg(feature = "tokio")]
         let waiting = Waiting::Elsewhere(Arc::new(Threads::start()?));
-        #[cfg(not(feature = "s3"))]
+        #[cfg(not(feature = "tokio"))]
         let waiting = Waiting::Here;
         Ok(Self { store, prefix, folder: None, waiting })
     }
@@ -60,12 +60,7 @@ impl Objects {
     /// A folder, made if it is not there. What is written is on the disk when the call returns: the file and its name.
     #[cfg(feature = "fs")]
     pub(crate) fn folder(folder: &FilePath) -> Result<Self, Error> {
-        let made = std::fs::create_dir_all(folder).and_then(|()| {
-            // The folder's own name is on the disk when the folder above it is.
-            let above = std::path::absolute(folder)?;
-            above.parent().map_or(Ok(()), sync_folder)
-        });
-        made.map_err(|error| Error::folder(folder, &error))?;
+        make_folder(folder).map_err(|error| Error::folder(folder, &error))?;
         let store = object_store::local::LocalFileSystem::new_with_prefix(folder)
             .map_err(|error| Error::storage("open", &folder.display().to_string(), error))?
             .with_fsync(true);
@@ -75,8 +70,8 @@ impl Objects {
 
     fn wait<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> T {
         match &self.waiting {
-            Waiting::Here => futures_executor::block_on(future),
-            #[cfg(feature = "s3")]
+            Waiting::Here => pollster::block_on(future),
+            #[cfg(feature = "tokio")]
             Waiting::Elsewhere(threads) => threads.wait(future),
         }
     }
@@ -142,14 +137,23 @@ impl Objects {
         }
     }
 
-    /// The names in a folder, each with its bytes, in no order.
+    /// The names in a folder, in no order.
+    pub(crate) fn names(&self, folder: &str) -> Result<Vec<String>, Error> {
+        match &self.folder {
+            // Not as `list` does it, which looks at each file and passes over those that have gone meanwhile: where all have, the
+            // place would look empty while a writer is at work.
+            Some(root) => names_in(&root.join(folder)),
+            None => Ok(self.list(folder)?.into_iter().map(|(name, _)| name).collect()),
+        }
+    }
+
+    /// The names in a folder, each with its bytes, in no order; some may be missing that come or go meanwhile.
     pub(crate) fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, Error> {
         let (store, path) = (Arc::clone(&self.store), self.path(folder)?);
-        let depth = path.parts_count() + 1;
-        let listed = self.wait(async move { store.list(Some(&path)).try_collect::<Vec<_>>().await });
-        let objects = listed.map_err(|error| Error::storage("list", folder, error))?;
-        let directly = objects.into_iter().filter(|object| object.location.parts_count() == depth);
-        Ok(directly
+        let listed = self.wait(async move { store.list_with_delimiter(Some(&path)).await });
+        let objects = listed.map_err(|error| Error::storage("list", folder, error))?.objects;
+        Ok(objects
+            .into_iter()
             .filter_map(|object| Some((object.location.filename()?.to_owned(), object.size)))
             .collect())
     }
@@ -167,21 +171,27 @@ impl Objects {
     ) -> Result<(), Error> {
         let Some(root) = &self.folder else { return Ok(()) };
         let path = root.join(folder);
-        let sweep = || -> std::io::Result<()> {
-            for entry in std::fs::read_dir(&path)? {
-                let entry = entry?;
-                // `LocalFileSystem` writes NAME#NUMBER and renames it.
-                let name = entry.file_name().into_string().unwrap_or_default();
-                if name.split_once('#').is_some_and(|(of, _)| is_over(of)) {
-                    std::fs::remove_file(entry.path())?;
+        for name in names_in(&path)? {
+            // `LocalFileSystem` writes NAME#NUMBER and renames it.
+            if name.split_once('#').is_some_and(|(of, _)| is_over(of)) {
+                match std::fs::remove_file(path.join(name)) {
+                    Err(error) if error.kind() != NotFound => return Err(Error::folder(&path, &error)),
+                    _ => {}
                 }
             }
-            Ok(())
-        };
-        match sweep() {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::folder(&path, &error)),
-            _ => Ok(()),
         }
+        Ok(())
+    }
+}
+
+/// The names in a local folder; none if it is not there.
+fn names_in(folder: &FilePath) -> Result<Vec<String>, Error> {
+    let names =
+        || std::fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>();
+    match names() {
+        Ok(names) => Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect()),
+        Err(error) if error.kind() == NotFound => Ok(Vec::new()),
+        Err(error) => Err(Error::folder(folder, &error)),
     }
 }
 
@@ -193,8 +203,27 @@ pub(crate) enum Got {
     Size(u64),
 }
 
+/// Makes a folder and those above it that are not there. The name of each is on the disk when the folder above it is.
 #[cfg(feature = "fs")]
-fn sync_folder(folder: &FilePath) -> std::io::Result<()> {
+fn make_folder(folder: &FilePath) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let folder = std::path::absolute(folder)?;
+    if let Some(above) = folder.parent() {
+        make_folder(above)?;
+        match std::fs::create_dir(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !folder.is_dir() => {
+                return Err(error);
+            }
+            _ => sync_folder(above)?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(feature = "fs")]
+fn sync_folder(folder: &FilePath) -> io::Result<()> {
     // Elsewhere a folder cannot be opened, nor need it be.
     if cfg!(unix) { std::fs::File::open(folder)?.sync_all() } else { Ok(()) }
 }
@@ -214,7 +243,7 @@ impl fmt::Debug for Objects {
     }
 }
 
-#[cfg(feature = "s3")]
+#[cfg(feature = "tokio")]
 impl Threads {
     fn start() -> Result<Self, Error> {
         // One worker: it waits for the network, and does nothing else.
@@ -236,12 +265,28 @@ impl Threads {
     }
 }
 
-#[cfg(feature = "s3")]
+#[cfg(feature = "tokio")]
 impl Drop for Threads {
     fn drop(&mut self) {
         // Dropping a runtime within another one panics; this does not.
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+#[cfg(all(test, feature = "fs"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_to_a_folder_is_synced() {
+        let above = tempfile::tempdir().unwrap();
+        let objects = Objects::folder(&above.path().join("a/b/c")).unwrap();
+        assert!(format!("{:?}", objects.store).contains("fsync: true"), "{:?}", objects.store);
+        assert!(above.path().join("a/b/c").is_dir());
+        let file = above.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(Objects::folder(&file).is_err() && Objects::folder(&file.join("below")).is_err());
     }
 }

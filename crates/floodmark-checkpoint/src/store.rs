@@ -1,21 +1,15 @@
-//! Reading: the newest checkpoint that is intact, any of them, and savepoints.
+//! A place: what is in it, the newest checkpoint that is intact, and savepoints.
 
-use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-#[cfg(feature = "lz4")]
-use floodmark::snapshot;
-use floodmark::snapshot::Chain;
-use floodmark::{RestoreError, Timestamp};
 use object_store::ObjectStore;
 
+use crate::checkpoint::{Checkpoint, Damaged, Flaw};
 use crate::error::{Error, Kind};
-use crate::manifest::{
-    Attempt, CHECKPOINTS, DATA, Manifest, Piece, SAVEPOINTS, Unreadable, VERSION, checkpoint_name, number_of,
-};
+use crate::manifest::{CHECKPOINTS, DATA, Manifest, SAVEPOINTS, Stored, checkpoint_name, number_of};
 use crate::objects::{Got, Objects, Put};
-use crate::writer::{Writer, attempts_of_a_new_writer, now};
+use crate::writer::{MOST_LOOKS, Writer};
 
 /// A place with numbered checkpoints, and savepoints with a label.
 ///
@@ -39,24 +33,6 @@ pub struct State {
     pub sink: Vec<u8>,
 }
 
-/// A checkpoint, or a savepoint, read and found intact.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checkpoint {
-    /// Which one: each is one more than the one before, with gaps where an attempt failed. A savepoint has that of the checkpoint
-    /// that it was made of.
-    pub number: u64,
-    /// That of a savepoint.
-    pub label: Option<String>,
-    /// When it was written, by the clock of who wrote it.
-    pub taken: Timestamp,
-    /// Where the sources were, as bytes of the host's.
-    pub source: Vec<u8>,
-    /// What the sinks need, as bytes of the host's.
-    pub sink: Vec<u8>,
-    pub(crate) kernels: Vec<Vec<Vec<u8>>>,
-    pub(crate) attempt: Attempt,
-}
-
 /// What there is to go on from.
 #[derive(Debug)]
 #[must_use = "it holds the only writer that goes on from what was read"]
@@ -69,145 +45,16 @@ pub struct Resumed {
     pub damaged: Vec<Damaged>,
 }
 
-/// A checkpoint or a savepoint that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damaged {
-    /// The name of its manifest.
-    pub name: String,
-    /// What is wrong with it.
-    pub why: String,
-}
+/// The newest checkpoint that is intact, if there is any, and newer ones that are not, newest first.
+pub type Found = (Option<Checkpoint>, Vec<Damaged>);
 
-impl fmt::Display for Damaged {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is damaged: {}", self.name, self.why)
-    }
-}
-
-impl Checkpoint {
-    /// How many kernels it has snapshots of.
-    pub fn kernels(&self) -> usize {
-        self.kernels.len()
-    }
-
-    /// What one of them is restored from, by [`Windowing::restore_chain`](floodmark::Windowing::restore_chain).
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Chain::read`]; and that there is no snapshot, where there is no such kernel.
-    pub fn chain(&self, kernel: usize) -> Result<Chain<'_>, RestoreError> {
-        Chain::read(&self.snapshots(kernel))
-    }
-
-    /// The snapshots of one of them: a full one, and those of the changes since.
-    pub fn snapshots(&self, kernel: usize) -> Vec<&[u8]> {
-        self.kernels.get(kernel).into_iter().flatten().map(Vec::as_slice).collect()
-    }
-
-    /// Reads a savepoint that was copied out of a store: it is one file, and all there is of it.
-    ///
-    /// # Errors
-    ///
-    /// When it is none, is damaged, or is of a later version.
-    pub fn of_savepoint(bytes: &[u8]) -> Result<Self, Error> {
-        let read = Manifest::decode(bytes).map_err(Flaw::from).and_then(|manifest| {
-            let kernels = manifest.kernels.iter().map(|pieces| pieces.iter().map(inline).collect());
-            let kernels = kernels.collect::<Result<_, Flaw>>()?;
-            Self::of(manifest, kernels)
-        });
-        read.map_err(|flaw| flaw.error("the savepoint", &"the file"))
-    }
-
-    fn of(manifest: Manifest, kernels: Vec<Vec<Vec<u8>>>) -> Result<Self, Flaw> {
-        let Manifest { number, label, taken, attempt, source, sink, .. } = manifest;
-        let taken = Timestamp::from_micros(taken);
-        let checkpoint = Self { number, label, taken, source, sink, kernels, attempt };
-        for kernel in 0..checkpoint.kernels() {
-            match checkpoint.chain(kernel) {
-                Err(error) if error.is_version() || error.is_compressed() => {
-                    return Err(Flaw::Fatal(Error::snapshot(kernel, error)));
-                }
-                Err(error) => return Err(Flaw::Damage(format!("the snapshot of kernel {kernel}: {error}"))),
-                Ok(_) => {}
-            }
-        }
-        Ok(checkpoint)
-    }
-
-    /// All of it in one object.
-    fn savepoint(&self, label: &str, store: &Store) -> Result<Manifest, Error> {
-        let compact = |kernel| {
-            let chain = self.chain(kernel).map_err(|error| Error::snapshot(kernel, error))?;
-            Ok(vec![Piece::Inline(store.packed(chain.compact()))])
-        };
-        Ok(Manifest {
-            number: self.number,
-            label: Some(label.to_owned()),
-            taken: now(),
-            attempt: attempts_of_a_new_writer()?,
-            before: Some(self.attempt),
-            kernels: (0..self.kernels()).map(compact).collect::<Result<_, Error>>()?,
-            source: self.source.clone(),
-            sink: self.sink.clone(),
-        })
-    }
-}
-
-/// A snapshot as its kernel wrote it.
-fn plain(bytes: Vec<u8>) -> Result<Vec<u8>, Flaw> {
-    #[cfg(feature = "lz4")]
-    if let std::borrow::Cow::Owned(plain) = snapshot::decompress(&bytes)
-        .map_err(|error| Flaw::Damage(format!("a snapshot cannot be decompressed: {error}")))?
-    {
-        return Ok(plain);
-    }
-    Ok(bytes)
-}
-
-fn inline(piece: &Piece) -> Result<Vec<u8>, Flaw> {
-    match piece {
-        Piece::Inline(bytes) => plain(bytes.clone()),
-        Piece::Stored { name, .. } => Err(Flaw::Damage(format!("it needs {name}, which is not in it"))),
-    }
-}
-
-/// Why a checkpoint is not read.
-enum Flaw {
-    /// It is not there any more: another writer has gone on.
+/// What there is of a checkpoint, by its manifest.
+pub(crate) enum Seen {
+    Intact(Manifest),
+    Damaged(String),
+    /// Of a later version.
+    Later(u16),
     Gone,
-    /// Another may do.
-    Damage(String),
-    Version(u16),
-    /// To go back to another would lose what may well be intact.
-    Fatal(Error),
-}
-
-impl From<Unreadable> for Flaw {
-    fn from(unreadable: Unreadable) -> Self {
-        match unreadable {
-            Unreadable::Damaged(why) => Self::Damage(why),
-            Unreadable::Version(found) => Self::Version(found),
-        }
-    }
-}
-
-impl From<Error> for Flaw {
-    fn from(error: Error) -> Self {
-        Self::Fatal(error)
-    }
-}
-
-impl Flaw {
-    /// As the end of the matter.
-    fn error(self, name: &str, place: &dyn fmt::Display) -> Error {
-        let (name, place) = (name.to_owned(), place.to_string());
-        Error::new(match self {
-            Self::Gone => Kind::Nothing { place: format!("{name} of {place}") },
-            Self::Damage(why) => Kind::Damaged { place, damaged: vec![Damaged { name, why }] },
-            Self::Version(found) => Kind::Version { name, found, newest: VERSION },
-            Self::Fatal(error) => return error,
-        })
-    }
 }
 
 impl Store {
@@ -250,7 +97,8 @@ impl Store {
     /// Checkpoints in any other object store, below a prefix. It must list what was written before (as all large ones do), and
     /// [`PutMode::Create`](object_store::PutMode::Create) must be atomic in it.
     ///
-    /// What it does is driven by the thread that calls; with the feature `s3`, by a thread with a runtime of Tokio.
+    /// What it does is driven by the thread that calls; with the feature `tokio`, by a thread with a runtime of Tokio,
+    /// without which stores that use the network fail.
     ///
     /// # Errors
     ///
@@ -264,7 +112,8 @@ impl Store {
         Self { objects, keep, changes: 0, is_compressed: false }
     }
 
-    /// How many checkpoints are kept: 3 unless it is said otherwise. Those before them are deleted when one is stored.
+    /// How many checkpoints are kept: 3 unless it is said otherwise. Those before them are deleted when one is stored. One that was found to be
+    /// damaged does not count.
     pub fn keep(mut self, checkpoints: NonZeroUsize) -> Self {
         self.keep = checkpoints;
         self
@@ -272,8 +121,8 @@ impl Store {
 
     /// How many snapshots of changes may follow a full one: none unless it is said otherwise.
     ///
-    /// Each needs all before it, so damage to one object spoils all checkpoints that stand on it. Who keeps at least two more
-    /// checkpoints than this always has one to fall back to that shares nothing with the newest.
+    /// Each needs all before it, so damage to one object spoils all checkpoints that stand on it. So at least two more checkpoints than
+    /// this are kept, whatever [`keep`](Self::keep) says: then there is always one that shares nothing with the newest.
     pub fn changes(mut self, most: usize) -> Self {
         self.changes = most;
         self
@@ -292,28 +141,30 @@ impl Store {
     ///
     /// When the storage cannot be read, when there are checkpoints and none is intact, when the newest is of a later version.
     pub fn resume(&self) -> Result<Resumed, Error> {
-        // Another writer may delete what was listed: then there is a newer one.
-        for _ in 0..MOST_LOOKS {
-            let numbers = self.numbers()?;
-            let (checkpoint, damaged) = self.newest_of(&numbers)?;
-            if checkpoint.is_some() || numbers.is_empty() {
-                let writer = Writer::new(self.clone(), &numbers, checkpoint.as_ref())?;
-                return Ok(Resumed { writer, checkpoint, damaged });
-            }
-        }
-        let what = "is being written by another faster than it can be read";
-        Err(Error::new(Kind::Other(format!("{} {what}", self.objects))))
+        let (numbers, (checkpoint, damaged)) = self.find_newest()?;
+        let writer = Writer::new(self.clone(), &numbers, checkpoint.as_ref())?;
+        Ok(Resumed { writer, checkpoint, damaged })
     }
 
-    /// Goes on from a savepoint: what is stored then is newer than all checkpoints that are there.
+    /// Goes on from a savepoint: [`resume_from`](Self::resume_from) what [`savepoint`](Self::savepoint) reads.
     ///
     /// # Errors
     ///
-    /// When there is no such savepoint, when it is damaged or of a later version, when the storage cannot be read.
-    pub fn resume_from(&self, label: &str) -> Result<Resumed, Error> {
-        let checkpoint = Some(self.savepoint(label)?);
-        let writer = Writer::new(self.clone(), &self.numbers()?, checkpoint.as_ref())?;
-        Ok(Resumed { writer, checkpoint, damaged: Vec::new() })
+    /// Those of both.
+    pub fn resume_from_savepoint(&self, label: &str) -> Result<Resumed, Error> {
+        self.resume_from(self.savepoint(label)?)
+    }
+
+    /// Goes on from a checkpoint or savepoint, of this place or another: it is stored as the newest one here first, so that whoever resumes
+    /// later goes on from there, too.
+    ///
+    /// # Errors
+    ///
+    /// When the storage fails, or another writer is at work here.
+    pub fn resume_from(&self, mut checkpoint: Checkpoint) -> Result<Resumed, Error> {
+        let mut writer = Writer::new(self.clone(), &self.numbers()?, Some(&checkpoint))?;
+        checkpoint.number = writer.write_compacted(&checkpoint)?.number;
+        Ok(Resumed { writer, checkpoint: Some(checkpoint), damaged: Vec::new() })
     }
 
     /// Begins where there is no checkpoint.
@@ -328,16 +179,13 @@ impl Store {
         }
     }
 
-    /// The numbers of the checkpoints that are there, intact or not, oldest first.
+    /// The newest intact checkpoint, if there is any, and newer ones that are damaged. For who only reads: a writer may be at work.
     ///
     /// # Errors
     ///
-    /// When the storage cannot be read.
-    pub fn numbers(&self) -> Result<Vec<u64>, Error> {
-        let listed = self.objects.list(CHECKPOINTS)?;
-        let mut numbers: Vec<u64> = listed.iter().filter_map(|(name, _)| number_of(name)).collect();
-        numbers.sort_unstable();
-        Ok(numbers)
+    /// Those of [`resume`](Self::resume).
+    pub fn newest(&self) -> Result<Found, Error> {
+        self.find_newest().map(|(_, found)| found)
     }
 
     /// Reads one checkpoint.
@@ -346,99 +194,104 @@ impl Store {
     ///
     /// When it is not there, is damaged or of a later version, when the storage cannot be read.
     pub fn checkpoint(&self, number: u64) -> Result<Checkpoint, Error> {
-        self.read(number).map_err(|flaw| flaw.error(&checkpoint_name(number), &self.objects))
+        self.read(number).map_err(|flaw| flaw.error(&checkpoint_name(number)))
+    }
+
+    /// The numbers of the checkpoints that are there, intact or not, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// When the storage cannot be read.
+    pub fn numbers(&self) -> Result<Vec<u64>, Error> {
+        let names = self.objects.names(CHECKPOINTS)?;
+        let mut numbers: Vec<u64> = names.iter().filter_map(|name| number_of(name)).collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// The numbers that are there, and what is found among them.
+    fn find_newest(&self) -> Result<(Vec<u64>, Found), Error> {
+        // Another writer may delete what was listed: then there is a newer one.
+        for _ in 0..MOST_LOOKS {
+            let numbers = self.numbers()?;
+            let found = self.newest_of(&numbers)?;
+            if found.0.is_some() || numbers.is_empty() {
+                return Ok((numbers, found));
+            }
+        }
+        let what = "is being written by another faster than it can be read";
+        Err(Error::new(Kind::Other(format!("{} {what}", self.objects))))
     }
 
     /// The newest intact one of `numbers`, and those above it that are not. None if one of them has gone meanwhile: then there are
     /// newer ones, and what is left below is no longer what to go on from.
-    fn newest_of(&self, numbers: &[u64]) -> Result<(Option<Checkpoint>, Vec<Damaged>), Error> {
+    fn newest_of(&self, numbers: &[u64]) -> Result<Found, Error> {
         let mut damaged = Vec::new();
         for &number in numbers.iter().rev() {
             match self.read(number) {
                 Ok(checkpoint) => return Ok((Some(checkpoint), damaged)),
                 Err(Flaw::Gone) => return Ok((None, damaged)),
                 Err(Flaw::Damage(why)) => damaged.push(Damaged { name: checkpoint_name(number), why }),
-                Err(flaw) => return Err(flaw.error(&checkpoint_name(number), &self.objects)),
+                Err(flaw) => return Err(flaw.error(&checkpoint_name(number))),
             }
         }
         match damaged.is_empty() {
             true => Ok((None, damaged)),
-            false => Err(Error::new(Kind::Damaged { place: self.objects.to_string(), damaged })),
+            false => Err(Error::new(Kind::AllDamaged { place: self.objects.to_string(), damaged })),
         }
     }
 
     fn read(&self, number: u64) -> Result<Checkpoint, Flaw> {
-        let manifest = self.manifest(number)?;
-        let read = |pieces: &Vec<Piece>| pieces.iter().map(|piece| self.piece(piece)).collect();
-        match manifest.kernels.iter().map(read).collect::<Result<_, Flaw>>() {
-            Ok(kernels) => Checkpoint::of(manifest, kernels),
-            // Data is deleted after what needs it.
-            Err(Flaw::Damage(why)) => match self.manifest(number) {
-                Err(Flaw::Gone) => Err(Flaw::Gone),
-                _ => Err(Flaw::Damage(why)),
-            },
-            Err(flaw) => Err(flaw),
-        }
-    }
-
-    fn manifest(&self, number: u64) -> Result<Manifest, Flaw> {
-        let manifest = self.decode(&checkpoint_name(number))?;
-        match manifest.number == number {
-            true => Ok(manifest),
-            false => Err(Flaw::Damage(format!("it is that of checkpoint {}", manifest.number))),
-        }
-    }
-
-    fn decode(&self, name: &str) -> Result<Manifest, Flaw> {
-        match self.objects.get(name, None)? {
-            Some(Got::Bytes(bytes)) => Ok(Manifest::decode(&bytes)?),
-            Some(Got::Size(_)) | None => Err(Flaw::Gone),
-        }
-    }
-
-    fn piece(&self, piece: &Piece) -> Result<Vec<u8>, Flaw> {
-        let (name, bytes, checksum) = match piece {
-            Piece::Inline(bytes) => return plain(bytes.clone()),
-            Piece::Stored { name, bytes, checksum } => (name, *bytes, *checksum),
+        let manifest = match self.look(number)? {
+            Seen::Intact(manifest) => manifest,
+            Seen::Damaged(why) => return Err(Flaw::Damage(why)),
+            Seen::Later(version) => return Err(Flaw::Later(version)),
+            Seen::Gone => return Err(Flaw::Gone),
         };
-        let damage = |what: String| Err(Flaw::Damage(format!("{DATA}/{name} {what}")));
-        match self.objects.get(&format!("{DATA}/{name}"), Some(bytes))? {
-            None => damage(String::from("is not there")),
-            Some(Got::Size(found)) => damage(format!("has {found} bytes and should have {bytes}")),
-            Some(Got::Bytes(found)) if crc32fast::hash(&found) != checksum => {
-                damage(String::from("is not what was written: its checksum does not match"))
-            }
-            Some(Got::Bytes(found)) => plain(found),
+        match Checkpoint::of(manifest, |stored| self.snapshot(stored)) {
+            // Data is deleted after what needs it.
+            Err(Flaw::Damage(_)) if matches!(self.look(number)?, Seen::Gone) => Err(Flaw::Gone),
+            read => read,
         }
+    }
+
+    /// Looks at the manifest of a checkpoint.
+    pub(crate) fn look(&self, number: u64) -> Result<Seen, Error> {
+        let Some(Got::Bytes(bytes)) = self.objects.get(&checkpoint_name(number), None)? else {
+            return Ok(Seen::Gone);
+        };
+        Ok(match Manifest::decode(&bytes).map_err(Flaw::from) {
+            Ok(manifest) if manifest.number == number => Seen::Intact(manifest),
+            Ok(manifest) => Seen::Damaged(format!("it is that of checkpoint {}", manifest.number)),
+            Err(Flaw::Later(version)) => Seen::Later(version),
+            Err(Flaw::Damage(why)) => Seen::Damaged(why),
+            Err(flaw) => return Err(flaw.error(&checkpoint_name(number))),
+        })
+    }
+
+    /// Reads a snapshot, or says what is wrong with it.
+    fn snapshot(&self, stored: &Stored) -> Result<Result<Vec<u8>, String>, Error> {
+        let Stored { name, bytes, checksum } = stored;
+        let name = format!("{DATA}/{name}");
+        Ok(match self.objects.get(&name, Some(*bytes))? {
+            None => Err(format!("{name} is not there")),
+            Some(Got::Size(found)) => Err(format!("{name} has {found} bytes and should have {bytes}")),
+            Some(Got::Bytes(found)) if crc32fast::hash(&found) != *checksum => {
+                Err(format!("{name} is not what was written: its checksum does not match"))
+            }
+            Some(Got::Bytes(found)) => Ok(found),
+        })
     }
 
     /// A sound snapshot as it is stored.
     pub(crate) fn packed(&self, snapshot: Vec<u8>) -> Vec<u8> {
         #[cfg(feature = "lz4")]
         if self.is_compressed
-            && let Ok(packed) = snapshot::compress(&snapshot)
+            && let Ok(packed) = floodmark::snapshot::compress(&snapshot)
         {
             return packed;
         }
         snapshot
-    }
-
-    /// Who needs which data: None if the manifest cannot tell, because it is damaged or gone.
-    pub(crate) fn data_of(&self, number: u64) -> Result<Option<Vec<String>>, Error> {
-        match self.manifest(number) {
-            Ok(manifest) => Ok(Some(manifest.data().map(str::to_owned).collect())),
-            Err(Flaw::Gone | Flaw::Damage(_)) => Ok(None),
-            Err(flaw) => Err(flaw.error(&checkpoint_name(number), &self.objects)),
-        }
-    }
-
-    /// Which attempt checkpoint `number` is and which one it goes on from, if it is there and can be told.
-    pub(crate) fn attempts_at(&self, number: u64) -> Result<Option<(Attempt, Option<Attempt>)>, Error> {
-        match self.manifest(number) {
-            Ok(manifest) => Ok(Some((manifest.attempt, manifest.before))),
-            Err(Flaw::Fatal(error)) => Err(error),
-            Err(_) => Ok(None),
-        }
     }
 }
 
@@ -456,8 +309,8 @@ impl Store {
         match self.objects.put_new(&name, manifest.encode())? {
             Put::Done => Ok(()),
             // A write that was repeated because its answer was lost finds itself.
-            Put::Taken => match self.decode(&name) {
-                Ok(found) if found.attempt == manifest.attempt => Ok(()),
+            Put::Taken => match self.objects.get(&name, None)? {
+                Some(Got::Bytes(bytes)) if bytes == manifest.encode() => Ok(()),
                 _ => Err(Error::label(label, "there is a savepoint of this name")),
             },
         }
@@ -471,8 +324,8 @@ impl Store {
     pub fn savepoint(&self, label: &str) -> Result<Checkpoint, Error> {
         let name = savepoint_name(label)?;
         match self.objects.get(&name, None)? {
-            Some(Got::Bytes(bytes)) => Checkpoint::of_savepoint(&bytes),
-            _ => Err(Flaw::Gone.error(&name, &self.objects)),
+            Some(Got::Bytes(bytes)) => Checkpoint::of_savepoint_named(&name, &bytes),
+            _ => Err(Flaw::Gone.error(&name)),
         }
     }
 
@@ -483,6 +336,7 @@ impl Store {
     /// When the storage cannot be read.
     pub fn savepoints(&self) -> Result<Vec<(String, u64)>, Error> {
         let mut savepoints = self.objects.list(SAVEPOINTS)?;
+        savepoints.retain(|(label, _)| savepoint_name(label).is_ok());
         savepoints.sort_unstable();
         Ok(savepoints)
     }
@@ -496,7 +350,7 @@ impl Store {
         let name = savepoint_name(label)?;
         match self.objects.is_there(&name)? {
             true => self.objects.delete(&name),
-            false => Err(Flaw::Gone.error(&name, &self.objects)),
+            false => Err(Flaw::Gone.error(&name)),
         }
     }
 }
@@ -511,6 +365,3 @@ fn savepoint_name(label: &str) -> Result<String, Error> {
         )),
     }
 }
-
-/// How often the list is read anew before it is given up.
-const MOST_LOOKS: usize = 100;

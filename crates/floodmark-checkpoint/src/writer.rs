@@ -6,16 +6,19 @@
 //! gone on from the new checkpoint already: then the first one above it says so.)
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::time::SystemTime;
 
 use floodmark::snapshot::{Link, SnapshotId};
 
+use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Kind};
 use crate::manifest::{
-    Attempt, CHECKPOINTS, DATA, Manifest, Piece, checkpoint_name, data_name, number_of, number_of_data,
+    Attempt, CHECKPOINTS, DATA, LAST, Manifest, Piece, Stored, checkpoint_name, data_name, number_of,
+    number_of_data,
 };
 use crate::objects::Put;
-use crate::store::{Checkpoint, Resumed, State, Store};
+use crate::store::{Resumed, Seen, State, Store};
 
 /// Stores checkpoints, each after the one before. Of two for the same place, the one that stores first wins; the other
 /// one's next [`save`](Self::save) is an error, as are all after that.
@@ -25,21 +28,23 @@ pub struct Writer {
     /// The number of the next checkpoint.
     next: u64,
     attempt: Attempt,
-    /// What the next checkpoint goes on from.
-    before: Option<Attempt>,
+    /// What the next checkpoint goes on from, and which attempt that was.
+    before: Option<(u64, Attempt)>,
     /// What is stored of each kernel.
-    kernels: Vec<Stored>,
+    kernels: Vec<Kernel>,
     /// The data that checkpoints need that are there.
     needed: BTreeMap<u64, Vec<String>>,
+    /// Checkpoints that are there and damaged.
+    damaged: BTreeSet<u64>,
     /// Data of attempts that failed, which may have become a checkpoint all the same.
     failed: Vec<(u64, Vec<String>)>,
-    /// Whether what earlier writers have left was deleted.
+    /// Whether there is nothing left over but what `failed` knows.
     is_swept: bool,
 }
 
 /// What is stored of a kernel.
 #[derive(Clone, Debug)]
-struct Stored {
+struct Kernel {
     pieces: Vec<Piece>,
     last: SnapshotId,
 }
@@ -65,21 +70,29 @@ pub struct Saved {
 impl Writer {
     /// Goes on from what was read, above the numbers that are there.
     pub(crate) fn new(store: Store, numbers: &[u64], from: Option<&Checkpoint>) -> Result<Self, Error> {
+        let newest = numbers.last().copied().unwrap_or(0);
+        if newest == LAST {
+            let name = checkpoint_name(newest);
+            return Err(Error::new(Kind::Other(format!("there is no number after {name}: remove it"))));
+        }
         Ok(Self {
-            store,
-            next: numbers.last().map_or(1, |newest| newest + 1),
+            next: newest + 1,
             attempt: attempts_of_a_new_writer()?,
-            before: from.map(|checkpoint| checkpoint.attempt),
+            before: from.map(|checkpoint| (checkpoint.number, checkpoint.attempt)),
             kernels: Vec::new(),
             needed: BTreeMap::new(),
+            // What was read is the newest that is intact.
+            damaged: numbers.iter().copied().filter(|&n| from.is_some_and(|from| n > from.number)).collect(),
+            store,
             failed: Vec::new(),
             is_swept: false,
         })
     }
 
     /// What the next snapshot of a kernel may hold the changes since, for
-    /// [`Windowing::begin_snapshot`](floodmark::Windowing::begin_snapshot). None where a full one is due: at first, after an
-    /// attempt that failed, and after as many of changes as the [store](Store::changes) allows.
+    /// [`Windowing::begin_snapshot`](floodmark::Windowing::begin_snapshot): the last one that is stored. None where a full one is due: at
+    /// first, and after as many of changes as the [store](Store::changes) allows. (After an attempt that failed the kernel takes a
+    /// full one by itself, because that was not its last.)
     pub fn since(&self, kernel: usize) -> Option<SnapshotId> {
         let stored = self.kernels.get(kernel)?;
         (stored.pieces.len() <= self.store.changes).then_some(stored.last)
@@ -89,13 +102,14 @@ impl Writer {
     ///
     /// So, for results that are to come out exactly once: make them durable but invisible, save, then make them
     /// visible; and after resuming make those visible again that the checkpoint's [`sink`](Checkpoint::sink) speaks of, because the
-    /// process may have died in between.
+    /// process may have died in between. What was prepared for a checkpoint whose saving failed is neither published nor
+    /// discarded, because it may be stored all the same: the next one's `sink` speaks of it, too.
     ///
     /// # Errors
     ///
     /// When a snapshot is damaged or does not follow the last one; when [another writer](Error::is_conflict) was faster; when the
-    /// storage fails. In the last case the checkpoint may be there all the same, and is as good as any: it is enough to save
-    /// a later one. The host goes on as if nothing had been stored.
+    /// [storage fails](Error::is_storage). In the last case the checkpoint may be there all the same, and is as good as any: the host
+    /// goes on, takes another snapshot when it likes to, and saves that.
     pub fn save(&mut self, state: State) -> Result<Saved, Error> {
         let State { kernels, source, sink } = state;
         let coming = kernels.into_iter().enumerate().map(|(kernel, snapshot)| self.follow(kernel, snapshot));
@@ -110,16 +124,13 @@ impl Writer {
     ///
     /// Those of [`save`](Self::save), and of reading the newest checkpoint.
     pub fn compact(&mut self) -> Result<Option<Saved>, Error> {
-        match self.needed.last_key_value() {
-            Some((&newest, _)) if self.kernels.iter().any(|kernel| kernel.pieces.len() > 1) => {
-                let checkpoint = self.store.checkpoint(newest)?;
-                self.write_compacted(&checkpoint).map(Some)
-            }
-            _ => Ok(None),
-        }
+        let Some((newest, _)) = self.before else { return Ok(None) };
+        let checkpoint = self.store.checkpoint(newest)?;
+        let is_long = (0..checkpoint.kernels()).any(|kernel| checkpoint.snapshots(kernel).len() > 1);
+        is_long.then(|| self.write_compacted(&checkpoint)).transpose()
     }
 
-    fn write_compacted(&mut self, checkpoint: &Checkpoint) -> Result<Saved, Error> {
+    pub(crate) fn write_compacted(&mut self, checkpoint: &Checkpoint) -> Result<Saved, Error> {
         let compact = |kernel| {
             let chain = checkpoint.chain(kernel).map_err(|error| Error::snapshot(kernel, error))?;
             Ok(Coming { before: Vec::new(), snapshot: chain.compact(), id: chain.id() })
@@ -142,43 +153,39 @@ impl Writer {
     fn write(&mut self, coming: Vec<Coming>, source: Vec<u8>, sink: Vec<u8>) -> Result<Saved, Error> {
         self.attempt.count += 1;
         let mut names = Vec::new();
-        let written = self.write_data(coming, &mut names).and_then(|kernels| {
+        let written = self.write_data(coming, &mut names);
+        let written = written.and_then(|kernels| {
             let pieces = kernels.iter().map(|kernel| kernel.pieces.clone()).collect();
             let mut manifest = Manifest {
                 number: self.next,
                 label: None,
                 taken: now(),
                 attempt: self.attempt,
-                before: self.before,
+                before: self.before.map(|(_, attempt)| attempt),
                 kernels: pieces,
                 source,
                 sink,
             };
-            let numbers = self.create(&mut manifest)?;
+            let numbers = self.create(&mut manifest, &names)?;
             Ok((kernels, manifest, numbers))
         });
         match written {
             Ok((kernels, manifest, numbers)) => {
                 self.kernels = kernels;
                 self.next = manifest.number + 1;
-                self.before = Some(self.attempt);
+                self.before = Some((manifest.number, self.attempt));
                 self.needed.insert(manifest.number, manifest.data().map(str::to_owned).collect());
                 Ok(Saved { number: manifest.number, undeleted: self.clean(&numbers).err() })
             }
             Err(error) => {
-                let error = self.reason(error);
-                match error.is_conflict() {
-                    // Nobody needs what it wrote. (If this fails, the next writer sweeps.)
-                    true => _ = self.delete_data(&names),
-                    false => self.failed.push((self.next, names)),
-                }
-                Err(error)
+                self.failed.push((self.next, names));
+                Err(self.reason(error))
             }
         }
     }
 
     /// Writes the snapshots, and notes in `names` what may be there of them.
-    fn write_data(&self, coming: Vec<Coming>, names: &mut Vec<String>) -> Result<Vec<Stored>, Error> {
+    fn write_data(&self, coming: Vec<Coming>, names: &mut Vec<String>) -> Result<Vec<Kernel>, Error> {
         let mut kernels = Vec::new();
         for (kernel, Coming { before, snapshot, id }) in coming.into_iter().enumerate() {
             let name = data_name(self.next, self.attempt, kernel);
@@ -187,59 +194,86 @@ impl Writer {
             names.push(name.clone());
             self.store.objects.put(&format!("{DATA}/{name}"), snapshot)?;
             let mut pieces = before;
-            pieces.push(Piece::Stored { name, bytes, checksum });
-            kernels.push(Stored { pieces, last: id });
+            pieces.push(Piece::Stored(Stored { name, bytes, checksum }));
+            kernels.push(Kernel { pieces, last: id });
         }
         Ok(kernels)
     }
 
     /// Creates the manifest under the next number that no attempt of this writer has taken, and gives the numbers that are there
-    /// then.
-    fn create(&mut self, manifest: &mut Manifest) -> Result<Vec<u64>, Error> {
+    /// then. Where it is sure that it has lost, it deletes the data, which nobody needs.
+    fn create(&mut self, manifest: &mut Manifest, data: &[String]) -> Result<Vec<u64>, Error> {
+        let mut looks = 0..MOST_LOOKS;
         loop {
-            let number = self.next;
-            manifest.number = number;
-            let put = self.store.objects.put_new(&checkpoint_name(number), manifest.encode())?;
+            manifest.number = self.next;
+            let put = self.store.objects.put_new(&checkpoint_name(self.next), manifest.encode())?;
             if put == Put::Done {
-                break;
+                return self.confirm(self.next, data);
             }
-            match self.store.attempts_at(number)? {
+            match self.store.look(self.next)? {
                 // A write that was repeated, because its answer was lost, finds itself.
-                Some((attempt, _)) if attempt == manifest.attempt => break,
-                Some((attempt, _)) if attempt.writer == self.attempt.writer => {}
+                Seen::Intact(found) if found.attempt == manifest.attempt => {
+                    return self.confirm(self.next, data);
+                }
+                Seen::Intact(found) if found.attempt.writer == self.attempt.writer => self.next += 1,
                 // Half written by an attempt that failed.
-                None if self.failed.iter().any(|(failed, _)| *failed == number) => {}
-                _ => return Err(self.conflict(number)),
+                Seen::Damaged(_) if self.failed.iter().any(|(failed, _)| *failed == self.next) => {
+                    self.next += 1
+                }
+                Seen::Intact(_) | Seen::Damaged(_) | Seen::Later(_) => return Err(self.lost(self.next, data)),
+                // Deleted again by others who are far ahead, or still being written.
+                Seen::Gone if looks.next().is_some() => {}
+                Seen::Gone => return Err(self.unclear(self.next)),
             }
-            self.next += 1;
         }
-        self.confirm(manifest.number)
     }
 
     /// Looks whether the number was free only because others have gone far beyond it.
-    fn confirm(&self, number: u64) -> Result<Vec<u64>, Error> {
-        let numbers = self.store.numbers()?;
-        let Some(&above) = numbers.iter().find(|&&other| other > number) else { return Ok(numbers) };
-        match self.store.attempts_at(above)? {
-            Some((_, before)) if before == Some(self.attempt) => Ok(numbers),
-            _ => {
-                // (The winner deletes it if this fails.)
-                let _ = self.store.objects.delete(&checkpoint_name(number));
-                Err(self.conflict(above))
+    fn confirm(&self, number: u64, data: &[String]) -> Result<Vec<u64>, Error> {
+        for _ in 0..MOST_LOOKS {
+            let numbers = self.store.numbers()?;
+            let Some(&above) = numbers.iter().find(|&&other| other > number) else {
+                // A storage that does not list what is there is none to rely on.
+                return if numbers.last() == Some(&number) { Ok(numbers) } else { Err(self.unclear(number)) };
+            };
+            match self.store.look(above)? {
+                Seen::Gone => {}
+                Seen::Intact(next) if next.before == Some(self.attempt) => return Ok(numbers),
+                // That one goes on from elsewhere, so nobody goes on from this one. (If it stays, those who are ahead delete it.)
+                Seen::Intact(_) => {
+                    return Err(match self.store.objects.delete(&checkpoint_name(number)) {
+                        Ok(()) => self.lost(above, data),
+                        Err(_) => self.conflict(above),
+                    });
+                }
+                Seen::Damaged(_) | Seen::Later(_) => return Err(self.conflict(above)),
             }
         }
+        Err(self.unclear(number))
+    }
+
+    /// Another has won. (If the data cannot be deleted, the next writer sweeps.)
+    fn lost(&self, number: u64, data: &[String]) -> Error {
+        let _ = self.delete_data(data);
+        self.conflict(number)
+    }
+
+    /// It cannot be told whether a checkpoint is there.
+    fn unclear(&self, number: u64) -> Error {
+        Error::new(Kind::Unclear { name: checkpoint_name(number) })
     }
 
     /// Why an attempt has failed: in a folder a write fails, too, where the winner has swept away what was half written.
     fn reason(&self, error: Error) -> Error {
-        if !self.store.objects.is_folder() {
+        if !error.is_storage() || !self.store.objects.is_folder() {
             return error;
         }
-        let newest = self.store.numbers().ok().and_then(|numbers| numbers.last().copied());
-        match newest.filter(|_| error.is_storage()) {
+        match self.store.numbers().ok().and_then(|numbers| numbers.last().copied()) {
             Some(newest) if newest > self.next => self.conflict(newest),
-            Some(newest) if newest == self.next => match self.store.attempts_at(newest) {
-                Ok(Some((attempt, _))) if attempt.writer != self.attempt.writer => self.conflict(newest),
+            Some(newest) if newest == self.next => match self.store.look(newest) {
+                Ok(Seen::Intact(found)) if found.attempt.writer != self.attempt.writer => {
+                    self.conflict(newest)
+                }
                 _ => error,
             },
             _ => error,
@@ -256,20 +290,23 @@ impl Writer {
     /// Deletes checkpoints before the last ones, then the data that none of those needs.
     fn clean(&mut self, numbers: &[u64]) -> Result<(), Error> {
         let newest = self.next - 1;
-        let (doomed, kept) = numbers.split_at(numbers.len().saturating_sub(self.store.keep.get()));
+        // What cannot be deleted now is found by looking, next time.
+        let was_swept = std::mem::replace(&mut self.is_swept, false);
         let mut unneeded = self.names_of_failed();
+        let (doomed, kept) =
+            numbers.split_at(numbers.partition_point(|number| *number < self.oldest(numbers)));
         for &number in doomed {
             self.store.objects.delete(&checkpoint_name(number))?;
+            self.damaged.remove(&number);
             unneeded.extend(self.needed.remove(&number).unwrap_or_default());
         }
         for &number in kept {
             if !self.needed.contains_key(&number) {
-                // What is damaged is not resumed from, so it needs nothing.
-                let needed = self.store.data_of(number)?.unwrap_or_default();
+                let needed = self.needed_by(number)?;
                 self.needed.insert(number, needed);
             }
         }
-        if !self.is_swept {
+        if !was_swept {
             unneeded.extend(self.left_by_others(newest)?);
         }
         let needed: BTreeSet<&String> = self.needed.values().flatten().collect();
@@ -280,6 +317,24 @@ impl Writer {
         Ok(())
     }
 
+    /// The oldest checkpoint to be kept: with so many intact ones from there on.
+    fn oldest(&self, numbers: &[u64]) -> u64 {
+        // (One more than stand on one full snapshot, so that there is one that stands on another.)
+        let spare = if self.store.changes > 0 { self.store.changes.saturating_add(2) } else { 1 };
+        let keep = self.store.keep.get().max(spare);
+        let intact = numbers.iter().rev().filter(|number| !self.damaged.contains(number));
+        intact.copied().nth(keep - 1).unwrap_or(0)
+    }
+
+    fn needed_by(&self, number: u64) -> Result<Vec<String>, Error> {
+        Ok(match self.store.look(number)? {
+            Seen::Intact(manifest) => manifest.data().map(str::to_owned).collect(),
+            // What is damaged is not resumed from, so it needs nothing.
+            Seen::Damaged(_) | Seen::Gone => Vec::new(),
+            Seen::Later(_) => return Err(self.conflict(number)),
+        })
+    }
+
     /// Data that was written for a checkpoint up to this one, by whomever; what is half written is deleted at once. What is written for
     /// later ones may be another writer's, who is at work.
     fn left_by_others(&self, newest: u64) -> Result<Vec<String>, Error> {
@@ -287,7 +342,7 @@ impl Writer {
         let objects = &self.store.objects;
         objects.delete_half_written(CHECKPOINTS, |name| is_over(number_of(name)))?;
         objects.delete_half_written(DATA, |name| is_over(number_of_data(name)))?;
-        let names = objects.list(DATA)?.into_iter().map(|(name, _)| name);
+        let names = objects.names(DATA)?.into_iter();
         Ok(names.filter(|name| is_over(number_of_data(name))).collect())
     }
 
@@ -301,19 +356,23 @@ impl Writer {
 }
 
 impl Store {
-    /// [`Writer::compact`], where no writer is at work: if one is, it loses.
+    /// [`Writer::compact`], where no writer is at work: if one is, it loses. Nothing is deleted.
     ///
     /// # Errors
     ///
-    /// Those of [`resume`](Self::resume) and of [`Writer::save`].
+    /// Those of [`resume`](Self::resume) and of [`Writer::save`]; and when the newest checkpoint is damaged, because whoever resumes has
+    /// to be told so.
     pub fn compact(&self) -> Result<Option<Saved>, Error> {
-        let Resumed { mut writer, checkpoint, .. } = self.resume()?;
-        let is_long = |checkpoint: &Checkpoint| {
-            (0..checkpoint.kernels()).any(|kernel| checkpoint.snapshots(kernel).len() > 1)
-        };
-        checkpoint.filter(is_long).map(|checkpoint| writer.write_compacted(&checkpoint)).transpose()
+        let Resumed { mut writer, mut damaged, .. } = self.clone().keep(NonZeroUsize::MAX).resume()?;
+        match damaged.pop() {
+            Some(damaged) => Err(Error::new(Kind::Damaged(damaged))),
+            None => writer.compact(),
+        }
     }
 }
+
+/// How often something is looked at anew that others change meanwhile, before it is given up.
+pub(crate) const MOST_LOOKS: usize = 100;
 
 pub(crate) fn attempts_of_a_new_writer() -> Result<Attempt, Error> {
     let writer = getrandom::u64()

@@ -2,15 +2,30 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use common::{Fault, Faulty, Job, Operation, undisturbed};
+use common::{EVENTS, EVERY, Fault, Faulty, Job, Operation, undisturbed};
 use floodmark_checkpoint::{Resumed, Store};
 
 fn store(objects: &Faulty) -> Store {
     let keep = NonZeroUsize::new(2).unwrap();
-    Store::over(Arc::new(objects.clone()), "a/job").unwrap().keep(keep).changes(2)
+    Store::over(Arc::new(objects.clone()), "a/job").unwrap().keep(keep).changes(1)
+}
+
+/// That there are no data but those that checkpoints need.
+fn nothing_is_left_over(objects: &Faulty, context: &str) {
+    let store = store(objects);
+    let mut needed = BTreeSet::new();
+    for number in store.numbers().unwrap() {
+        let checkpoint = store.checkpoint(number).unwrap();
+        needed.extend(checkpoint.snapshots(0).into_iter().map(<[u8]>::to_vec));
+    }
+    let mut found = objects.contents("a/job/data");
+    found.sort();
+    found.dedup();
+    assert_eq!(found, Vec::from_iter(needed), "{context}");
 }
 
 /// Runs until the end, or, where the fault is fatal, until the first error; then what is left of it.
@@ -68,9 +83,10 @@ fn go_on(objects: &Faulty, outcome: Outcome, context: &str) {
         let saved = job.save(&mut writer).unwrap_or_else(|error| panic!("{context}: {error}"));
         assert!(saved.undeleted.is_none(), "{context}: {saved:?}");
     }
-    // Once more, so that there is something to sweep with.
-    let last = job.save(&mut writer).unwrap().number;
-    assert_eq!(store(objects).numbers().unwrap(), [last - 1, last], "{context}");
+    // Until what was damaged has gone, too.
+    let last = (0..3).map(|_| job.save(&mut writer).unwrap().number).last().unwrap();
+    assert_eq!(store(objects).numbers().unwrap(), [last - 2, last - 1, last], "{context}");
+    nothing_is_left_over(objects, context);
     let Resumed { checkpoint, damaged, .. } = store(objects).resume().unwrap();
     assert_eq!((checkpoint.unwrap().number, damaged), (last, vec![]), "{context}");
     assert_eq!(job.finish(), undisturbed(), "{context}");
@@ -78,14 +94,13 @@ fn go_on(objects: &Faulty, outcome: Outcome, context: &str) {
 
 /// What a person would do who is told that nothing is intact: clear the place.
 fn panic_free_restart(objects: &Faulty) -> Resumed {
-    let everything = futures_executor::block_on(async {
+    let everything = pollster::block_on(async {
         use futures_util::TryStreamExt;
         use object_store::ObjectStore;
         objects.inner.list(None).try_collect::<Vec<_>>().await.unwrap()
     });
     for object in everything {
-        futures_executor::block_on(object_store::ObjectStoreExt::delete(&objects.inner, &object.location))
-            .unwrap();
+        pollster::block_on(object_store::ObjectStoreExt::delete(&objects.inner, &object.location)).unwrap();
     }
     store(objects).resume().unwrap()
 }
@@ -98,7 +113,7 @@ fn every_fault() -> Vec<(usize, Fault)> {
     let faults = |operation: &Operation| match operation {
         Operation::Put(bytes) => {
             let torn = (0..=*bytes).map(Fault::Torn);
-            [Fault::Nothing, Fault::Done].into_iter().chain(torn).collect()
+            [Fault::Nothing, Fault::Done, Fault::Repeated].into_iter().chain(torn).collect()
         }
         Operation::Delete => vec![Fault::Nothing, Fault::Done],
         Operation::Get | Operation::List => vec![Fault::Nothing],
@@ -115,7 +130,8 @@ fn every_fault() -> Vec<(usize, Fault)> {
 fn a_process_that_dies_at_any_byte_of_any_write_is_gone_on_from() {
     let faults = every_fault();
     assert!(faults.len() > 3000, "{}", faults.len());
-    for (at, fault) in faults {
+    // (Who repeats a write has not died.)
+    for (at, fault) in faults.into_iter().filter(|(_, fault)| *fault != Fault::Repeated) {
         let objects = Faulty::new();
         objects.plan(at, fault, true);
         let outcome = run(&objects, true);
@@ -131,18 +147,50 @@ fn a_process_that_lives_on_after_any_failure_loses_nothing_either() {
         let objects = Faulty::new();
         objects.plan(at, fault, false);
         let outcome = run(&objects, false);
-        if outcome.is_complete {
-            assert_eq!(outcome.written, undisturbed(), "{context}");
-        }
         objects.heal();
-        let Resumed { checkpoint, damaged, .. } = store(&objects).resume().unwrap();
-        let (number, read) = outcome.saved.unwrap_or_default();
+        if !outcome.is_complete {
+            assert_eq!(at, 0, "{context}: it could not even begin");
+            continue;
+        }
+        assert_eq!(outcome.written, undisturbed(), "{context}");
+        let Resumed { mut writer, checkpoint, damaged } = store(&objects).resume().unwrap();
         // Only the last attempt can have become a checkpoint without being told so.
         let found = checkpoint.map_or((0, 0), |checkpoint| {
             (checkpoint.number, u64::from_le_bytes(checkpoint.source.try_into().unwrap()))
         });
-        assert!(found >= (number, read), "{context}: {found:?} after {number}, {read}");
+        assert!(found >= outcome.saved.unwrap(), "{context}: {found:?} after {:?}", outcome.saved);
         assert!(damaged.len() <= 1, "{context}: {damaged:?}");
+        if fault == Fault::Repeated {
+            assert_eq!(
+                outcome.saved,
+                Some((EVENTS / EVERY, EVENTS)),
+                "{context}: all are stored, and no number is skipped"
+            );
+            nothing_is_left_over(&objects, &context);
+        }
+        // What is still there was left by the last attempt, and the next writer takes care of it.
+        let mut job = Job::new();
+        for _ in 0..3 {
+            job.go();
+            let saved = job.save(&mut writer).unwrap();
+            assert!(saved.undeleted.is_none(), "{context}: {saved:?}");
+        }
+        nothing_is_left_over(&objects, &context);
+    }
+}
+
+#[test]
+fn what_could_not_be_deleted_is_deleted_by_the_same_writer_later() {
+    let objects = Faulty::new();
+    run(&objects, false);
+    let deletes: Vec<usize> = (objects.seen().iter().enumerate())
+        .filter_map(|(at, operation)| (*operation == Operation::Delete).then_some(at))
+        .collect();
+    for at in &deletes[..deletes.len() - 1] {
+        let objects = Faulty::new();
+        objects.plan(*at, Fault::Nothing, false);
+        assert!(run(&objects, false).is_complete);
+        nothing_is_left_over(&objects, &format!("operation {at}"));
     }
 }
 
@@ -164,5 +212,23 @@ fn a_storage_that_does_not_answer_is_no_damage() {
             let error = store(&objects).resume().unwrap_err();
             assert!(error.is_storage(), "{error}");
         }
+    }
+}
+
+#[test]
+fn who_reads_while_everything_listed_is_deleted_looks_again() {
+    let objects = Faulty::new();
+    run(&objects, false);
+    let before = store(&objects).numbers().unwrap();
+    // Reading begins with the list; then the manifests come, newest first.
+    for at in 1..3 {
+        let others = objects.clone();
+        let job = move || {
+            let mut writer = store(&others).resume().unwrap().writer;
+            (0..5).for_each(|_| _ = Job::new().save(&mut writer).unwrap());
+        };
+        objects.meanwhile(at, job);
+        let (checkpoint, damaged) = store(&objects).newest().unwrap();
+        assert!(checkpoint.unwrap().number > *before.last().unwrap() && damaged.is_empty());
     }
 }

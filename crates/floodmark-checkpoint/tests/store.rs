@@ -59,25 +59,26 @@ fn completes(checkpoint: &Checkpoint) {
 
 #[test]
 fn the_last_checkpoints_are_kept_and_nothing_else() {
-    let mut place = place(2, 3);
-    for _ in 0..4 {
-        place.save();
-    }
-    // All four stand on the first snapshot.
-    let checkpoints = ["00000000000000000003", "00000000000000000004"];
-    assert_eq!(place.names("checkpoints"), checkpoints);
+    let mut place = place(2, 1);
     let of = |names: &[String]| names.iter().map(|name| name[18..20].to_owned()).collect::<Vec<_>>();
-    assert_eq!(of(&place.names("data")), ["01", "02", "03", "04"]);
-    completes(&place.store.checkpoint(3).unwrap());
-    // The fifth is a full one, and when the sixth is there nobody needs the first four.
-    place.save();
-    assert_eq!(of(&place.names("data")), ["01", "02", "03", "04", "05"]);
-    place.save();
-    assert_eq!(of(&place.names("data")), ["05", "06"]);
+    // Two stand on each full snapshot, and one more than that is kept, so that one stands on another.
+    for (data, kept) in [
+        (&["01"][..], &["01"][..]),
+        (&["01", "02"], &["01", "02"]),
+        (&["01", "02", "03"], &["01", "02", "03"]),
+        (&["01", "02", "03", "04"], &["02", "03", "04"]),
+        (&["03", "04", "05"], &["03", "04", "05"]),
+        (&["03", "04", "05", "06"], &["04", "05", "06"]),
+    ] {
+        place.save();
+        assert_eq!(of(&place.names("data")), data);
+        assert_eq!(of(&place.names("checkpoints")), kept);
+    }
+    completes(&place.store.checkpoint(4).unwrap());
     let checkpoint = place.store.resume().unwrap().checkpoint.unwrap();
     assert_eq!((checkpoint.number, checkpoint.snapshots(0).len()), (6, 2));
     completes(&checkpoint);
-    assert!(place.store.checkpoint(4).unwrap_err().is_nothing());
+    assert!(place.store.checkpoint(3).unwrap_err().is_nothing());
 }
 
 #[test]
@@ -90,8 +91,14 @@ fn what_dead_processes_have_left_is_swept_and_what_is_none_of_ours_is_not() {
         "checkpoints/00000000000000000002#3",
     ];
     // Of a number that is to come, somebody else may be writing it.
-    let others =
-        ["data/00000000000000000003-0000000000000007-1-0", "data/notes.txt", "checkpoints/README", "own"];
+    let others = [
+        "data/00000000000000000003-0000000000000007-1-0",
+        "data/00000000000000000003-0000000000000007-1-0#1",
+        "checkpoints/00000000000000000003#1",
+        "data/notes.txt",
+        "checkpoints/README",
+        "own",
+    ];
     for name in left.iter().chain(&others) {
         fs::write(place.path(name), "x").unwrap();
     }
@@ -153,7 +160,8 @@ fn who_falls_back_goes_on_with_a_new_number_and_the_damaged_one_goes_in_its_time
     assert!(damaged[0].to_string().contains("has 3 bytes and should have"), "{}", damaged[0]);
     (place.writer, place.job) = (writer, Job::resumed(&checkpoint, undisturbed().to_vec()));
     assert_eq!(place.save(), 4);
-    assert_eq!(place.store.numbers().unwrap(), [3, 4]);
+    // It does not count: there are two that are intact.
+    assert_eq!(place.store.numbers().unwrap(), [2, 3, 4]);
     place.save();
     assert_eq!(place.store.numbers().unwrap(), [4, 5]);
     assert_eq!(place.names("data").len(), 2);
@@ -200,6 +208,19 @@ fn a_manifest_under_another_name_is_damage() {
     let Resumed { checkpoint, damaged, .. } = place.store.resume().unwrap();
     assert_eq!(checkpoint.unwrap().number, 1);
     assert!(damaged[0].why.contains("it is that of checkpoint 1"), "{}", damaged[0]);
+    let manifest = fs::read(path(1)).unwrap();
+    let error = Checkpoint::of_savepoint(&manifest).unwrap_err();
+    assert!(error.to_string().contains("and no savepoint"), "{error}");
+}
+
+#[test]
+fn a_number_that_none_can_follow_is_an_error() {
+    let mut place = place(1, 0);
+    place.save();
+    fs::write(place.path("checkpoints/09223372036854775807"), "junk").unwrap();
+    let error = place.store.resume().unwrap_err();
+    assert!(error.to_string().contains("checkpoints/09223372036854775807: remove it"), "{error}");
+    assert_eq!(place.store.newest().unwrap().0.unwrap().number, 1);
 }
 
 #[test]
@@ -215,7 +236,6 @@ fn a_chain_is_compacted_with_and_without_a_writer() {
     let after = place.store.checkpoint(5).unwrap();
     assert_eq!((after.snapshots(0).len(), &after.source, &after.sink), (1, &before.source, &before.sink));
     completes(&after);
-    assert_eq!(place.names("data").len(), 1);
     assert!(place.writer.compact().unwrap().is_none(), "it is short already");
     // The kernel has not been told, and goes on with what has changed.
     assert_eq!(place.save(), 6);
@@ -226,9 +246,18 @@ fn a_chain_is_compacted_with_and_without_a_writer() {
     assert_eq!(place.store.compact().unwrap().unwrap().number, 7);
     assert!(place.store.compact().unwrap().is_none());
     completes(&place.store.checkpoint(7).unwrap());
+    assert_eq!(place.store.numbers().unwrap(), [1, 2, 3, 4, 5, 6, 7]);
     // The writer that was at work has lost.
     place.job.go();
     assert!(place.job.save(&mut place.writer).unwrap_err().is_conflict());
+    // One that has resumed compacts what it has found.
+    let Resumed { writer, checkpoint, .. } = place.store.resume().unwrap();
+    (place.writer, place.job) = (writer, Job::resumed(&checkpoint.unwrap(), undisturbed().to_vec()));
+    (place.save(), place.save());
+    assert_eq!(place.store.resume().unwrap().writer.compact().unwrap().unwrap().number, 10);
+    // What is damaged is not passed over by who only compacts.
+    fs::write(place.path("checkpoints/00000000000000000010"), "").unwrap();
+    assert!(place.store.compact().unwrap_err().is_damaged());
 }
 
 #[test]
@@ -302,11 +331,13 @@ fn compressed_and_plain_snapshots_follow_each_other() {
     let checkpoint = store.resume().unwrap().checkpoint.unwrap();
     completes(&checkpoint);
     assert_eq!(checkpoint.snapshots(0).iter().map(|snapshot| snapshot.len()).collect::<Vec<_>>(), sizes);
-    let stored: u64 = fs::read_dir(folder.path().join("data"))
-        .unwrap()
-        .map(|entry| entry.unwrap().metadata().unwrap().len())
-        .sum();
-    assert!(stored < sizes.iter().sum::<usize>() as u64, "{stored} of {sizes:?}");
+    let stored = |number: u64| {
+        let entries = fs::read_dir(folder.path().join("data")).unwrap().map(Result::unwrap);
+        let of =
+            |entry: &fs::DirEntry| entry.file_name().to_str().unwrap().starts_with(&format!("{number:020}"));
+        entries.filter(of).map(|entry| entry.metadata().unwrap().len()).sum::<u64>()
+    };
+    assert!(stored(2) < sizes[0] as u64 && stored(3) < sizes[1] as u64, "{} of {sizes:?}", stored(2));
     store.create_savepoint("s", &checkpoint).unwrap();
     let compacted = checkpoint.chain(0).unwrap().compact();
     assert_eq!(store.savepoint("s").unwrap().snapshots(0), [compacted.as_slice()]);
@@ -328,23 +359,30 @@ fn savepoints_stay_need_nothing_else_and_are_resumed_from() {
     let bytes = fs::read(place.path("savepoints/before-the-move.1")).unwrap();
     assert_eq!(listed, [(String::from("before-the-move.1"), bytes.len() as u64)]);
 
-    let Resumed { mut writer, checkpoint, damaged } = place.store.resume_from("before-the-move.1").unwrap();
+    let Resumed { mut writer, checkpoint, damaged } =
+        place.store.resume_from_savepoint("before-the-move.1").unwrap();
     let savepoint = checkpoint.unwrap();
-    assert_eq!((savepoint.number, savepoint.label.as_deref()), (2, Some("before-the-move.1")));
+    // It is stored as the newest one first.
+    assert_eq!((savepoint.number, savepoint.label.as_deref()), (6, Some("before-the-move.1")));
+    assert_eq!(place.store.newest().unwrap().0.unwrap().source, of.source);
     assert_eq!((&savepoint.source, &savepoint.sink, damaged.len()), (&of.source, &of.sink, 0));
     completes(&savepoint);
-    // Copied out, it is the same.
-    assert_eq!(Checkpoint::of_savepoint(&bytes).unwrap(), savepoint);
+    // Copied out, it is the same, and another place can begin with it.
+    let copy = Checkpoint::of_savepoint(&bytes).unwrap();
+    assert_eq!((&copy, copy.number), (&place.store.savepoint("before-the-move.1").unwrap(), 2));
+    let elsewhere = Store::memory();
+    assert_eq!(elsewhere.resume_from(copy).unwrap().checkpoint.unwrap().number, 1);
+    completes(&elsewhere.newest().unwrap().0.unwrap());
     // What goes on from it is newer than what was there.
     let mut job = Job::resumed(&savepoint, undisturbed().to_vec());
     job.go();
-    assert_eq!(job.save(&mut writer).unwrap().number, 6);
+    assert_eq!(job.save(&mut writer).unwrap().number, 7);
     assert_eq!(place.store.resume().unwrap().checkpoint.unwrap().source, job.read.to_le_bytes());
 
     place.store.delete_savepoint("before-the-move.1").unwrap();
     assert!(place.store.savepoints().unwrap().is_empty());
     assert!(place.store.delete_savepoint("before-the-move.1").unwrap_err().is_nothing());
-    assert!(place.store.resume_from("before-the-move.1").unwrap_err().is_nothing());
+    assert!(place.store.resume_from_savepoint("before-the-move.1").unwrap_err().is_nothing());
 }
 
 #[test]
@@ -363,7 +401,7 @@ fn a_damaged_savepoint_is_an_error_at_every_bit() {
         assert!(Checkpoint::of_savepoint(&bytes[..length]).unwrap_err().is_damaged(), "cut to {length}");
     }
     fs::write(&path, &bytes[..9]).unwrap();
-    assert!(place.store.resume_from("s").unwrap_err().is_damaged());
+    assert!(place.store.resume_from_savepoint("s").unwrap_err().is_damaged());
 }
 
 #[test]

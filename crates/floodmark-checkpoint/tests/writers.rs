@@ -4,10 +4,10 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
-use common::Job;
+use common::{Faulty, Job};
 use floodmark_checkpoint::{Resumed, State, Store, Writer};
 
 fn keep(store: Store, checkpoints: usize) -> Store {
@@ -109,5 +109,44 @@ fn in_a_race_no_number_is_won_twice_and_whoever_reads_finds_something_whole() {
         let newest = *won.last_key_value().unwrap().0;
         assert!(won.len() > 40 && won.len() as u64 * 10 >= newest * 9, "{} of {newest}", won.len());
         assert_eq!(store.numbers().unwrap(), [newest - 1, newest]);
+    });
+}
+
+#[test]
+fn who_is_gone_on_from_before_it_has_looked_has_won_and_whose_number_was_free_again_has_lost() {
+    for (saves, wins) in [(1, true), (2, true), (3, false)] {
+        let objects = Faulty::new();
+        let store = keep(Store::over(Arc::new(objects.clone()), "").unwrap(), 2);
+        let mut writer = store.begin().unwrap();
+        source(&mut writer, b"1").unwrap();
+        let others = store.clone();
+        // After the manifest, before the list.
+        objects.meanwhile(1, move || {
+            let Resumed { mut writer, checkpoint, .. } = others.resume().unwrap();
+            assert_eq!(checkpoint.unwrap().source, b"2");
+            (0..saves).for_each(|_| _ = source(&mut writer, b"others").unwrap());
+        });
+        match source(&mut writer, b"2") {
+            Ok(number) => assert!(wins && number == 2),
+            Err(error) => assert!(!wins && error.is_conflict(), "{saves}: {error}"),
+        }
+        let newest = 2 + saves;
+        assert_eq!(store.numbers().unwrap(), [newest - 1, newest]);
+        assert!(source(&mut writer, b"3").unwrap_err().is_conflict());
+    }
+}
+
+#[test]
+fn a_place_never_looks_empty_while_a_writer_is_at_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = keep(Store::folder(folder.path()).unwrap(), 1);
+    let mut writer = store.begin().unwrap();
+    source(&mut writer, b"first").unwrap();
+    thread::scope(|scope| {
+        let working = scope.spawn(|| (0..400).for_each(|_| _ = source(&mut writer, b"more").unwrap()));
+        while !working.is_finished() {
+            assert!(store.newest().unwrap().0.is_some());
+            assert!(store.begin().unwrap_err().is_not_empty());
+        }
     });
 }

@@ -251,8 +251,9 @@ pub(crate) struct RunArgs {
     #[arg(long, requires = "checkpoint")]
     pub(crate) resume: bool,
 
-    /// Go on from this savepoint instead
-    #[arg(long, value_name = "LABEL", requires = "resume")]
+    /// Go on from this savepoint instead: one of that place, or a file (with a slash in its path). It is stored there as the newest
+    /// checkpoint first
+    #[arg(long, value_name = "LABEL|PATH", requires = "resume")]
     pub(crate) savepoint: Option<String>,
 }
 

@@ -214,8 +214,12 @@ pub(crate) struct Saver {
 }
 
 impl Saver {
-    /// The place that was given, and what is to be resumed from it.
-    pub(crate) fn open(args: &RunArgs, place: &Place) -> Result<(Self, Option<Loaded>), Stop> {
+    /// The place that was given, and what is to be resumed from it, if `check` admits that.
+    pub(crate) fn open(
+        args: &RunArgs,
+        place: &Place,
+        check: impl Fn(&Frozen) -> Result<(), Stop>,
+    ) -> Result<(Self, Option<Loaded>), Stop> {
         let store = place.open()?.keep(args.checkpoint_keep);
         let (lock, quiet) = (place.lock()?, args.input.quiet);
         if !args.resume {
@@ -227,24 +231,31 @@ impl Saver {
             })?;
             return Ok((Self { writer, quiet, _lock: lock }, None));
         }
-        let resumed = match &args.savepoint {
-            Some(label) => store.resume_from(label),
+        let Resumed { writer, checkpoint, damaged } = match &args.savepoint {
+            Some(savepoint) => {
+                let savepoint = find(&store, savepoint)?;
+                // It becomes the newest checkpoint, so it must be the right one before.
+                check(&Loaded::of(savepoint.clone(), place)?.frozen)?;
+                store.resume_from(savepoint)
+            }
             None => store.resume(),
-        };
-        let Resumed { writer, checkpoint, damaged } = resumed.map_err(failed)?;
+        }
+        .map_err(failed)?;
         for damaged in &damaged {
             say(format!("{damaged}; going on from a checkpoint before it"));
         }
         let loaded = checkpoint.map(|checkpoint| Loaded::of(checkpoint, place)).transpose()?;
+        loaded.iter().try_for_each(|loaded| check(&loaded.frozen))?;
         Ok((Self { writer, quiet, _lock: lock }, loaded))
     }
 
-    /// Stores the run as it is. What it says of files must be on the disk already.
+    /// Stores the run as it is, if the storage answers; if it does not, and this is not the end of the run, there will be another time. What
+    /// it says of files must be on the disk already.
     pub(crate) fn save(
         &mut self,
         kernel: &mut Kernel,
-        frozen: &Frozen,
-        written: &Written,
+        (frozen, written): (&Frozen, &Written),
+        is_last: bool,
     ) -> Result<(), Stop> {
         let mut snapshot = Vec::new();
         let begun = kernel.begin_snapshot(self.writer.since(0));
@@ -254,12 +265,27 @@ impl Saver {
         let source = postcard::to_allocvec(&(VERSION, frozen)).map_err(encoded)?;
         let sink = postcard::to_allocvec(written).map_err(encoded)?;
         let state = State { kernels: vec![snapshot], source, sink };
-        let Saved { undeleted, .. } = self.writer.save(state).map_err(failed)?;
-        if let Some(error) = undeleted.filter(|_| !self.quiet) {
-            say(format!("an old checkpoint stays: {error}"));
+        match self.writer.save(state) {
+            Ok(Saved { undeleted: Some(error), .. }) if !self.quiet => {
+                say(format!("an old checkpoint stays for now: {error}"));
+            }
+            Ok(_) => {}
+            Err(error) if error.is_storage() && !is_last => {
+                say(format!("no checkpoint this time: {error}; going on, until the next one is due"));
+            }
+            Err(error) => return Err(failed(error)),
         }
         Ok(())
     }
+}
+
+/// A savepoint by its label or, with a slash in it, the path of its file.
+fn find(store: &Store, savepoint: &str) -> Result<Checkpoint, Stop> {
+    if !savepoint.contains(std::path::is_separator) {
+        return store.savepoint(savepoint).map_err(failed);
+    }
+    let bytes = fs::read(savepoint).map_err(|error| Stop::io("read", Path::new(savepoint), &error))?;
+    Checkpoint::of_savepoint(&bytes).map_err(|error| Stop::Failed(format!("{savepoint}: {error}")))
 }
 
 impl Loaded {
@@ -270,7 +296,10 @@ impl Loaded {
         };
         let decoded = |error| refused(format!("was not written by this command ({error})"));
         let (version, rest) = postcard::take_from_bytes::<u16>(&checkpoint.source).map_err(decoded)?;
-        if version != VERSION || checkpoint.kernels() != 1 {
+        if checkpoint.kernels() != 1 {
+            return Err(refused(format!("has {} kernels, and a run has one", checkpoint.kernels())));
+        }
+        if version != VERSION {
             return Err(refused(format!("is of version {version} of this command, not {VERSION}")));
         }
         let frozen = postcard::from_bytes(rest).map_err(decoded)?;

@@ -216,6 +216,17 @@ struct Outputs {
     bad_rows: BadRows,
 }
 
+/// When a run is saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    /// While it goes on.
+    Between,
+    /// Before it ends too early.
+    Stopped,
+    /// After the last row.
+    Complete,
+}
+
 /// How the run saves itself.
 struct Saving {
     saver: Saver,
@@ -318,7 +329,7 @@ impl Run {
             self.outputs.flush()?;
         }
         if self.saving.as_ref().is_some_and(|saving| saving.is_time(&self.args)) {
-            self.save(false)?;
+            self.save(When::Between)?;
         }
         Ok(())
     }
@@ -344,7 +355,7 @@ impl Run {
             self.progress.position.rows += 1;
             self.rows_read += 1;
             if self.saving.as_mut().is_some_and(|saving| saving.count_row(&self.args)) {
-                self.save(false)?;
+                self.save(When::Between)?;
             }
         }
         self.bar.show(self.rows_read);
@@ -428,14 +439,14 @@ impl Run {
         let summary = Summary::of(&self.args, &self.kernel, &self.partitions);
         self.kernel.finish();
         self.drain()?;
-        self.save(true)?;
+        self.save(When::Complete)?;
         self.outputs.flush()?;
         self.tell(&summary);
         Ok(())
     }
 
     fn interrupted(mut self) -> Result<(), Stop> {
-        self.save(false)?;
+        self.save(When::Stopped)?;
         self.outputs.flush()?;
         let summary = Summary::of(&self.args, &self.kernel, &self.partitions);
         self.tell(&summary);
@@ -449,7 +460,7 @@ impl Run {
 
     /// A bad row ends the run between two rows, so that it can be gone on with.
     fn stopped(mut self, message: String) -> Result<(), Stop> {
-        self.save(false)?;
+        self.save(When::Stopped)?;
         self.outputs.flush()?;
         Err(Stop::BadRow(match &self.saving {
             Some(_) => format!(
@@ -470,10 +481,10 @@ impl Run {
     }
 
     /// Saves the run as it is between two rows, if it is one that saves.
-    fn save(&mut self, done: bool) -> Result<(), Stop> {
+    fn save(&mut self, when: When) -> Result<(), Stop> {
         let Some(saving) = &mut self.saving else { return Ok(()) };
         let frozen = Frozen {
-            done,
+            done: when == When::Complete,
             settings: saving.settings.clone(),
             inputs: saving.inputs.clone(),
             progress: self.progress.clone(),
@@ -481,7 +492,11 @@ impl Run {
         };
         let lengths = self.outputs.sync()?;
         let late_columns = self.outputs.late.as_ref().and_then(|late| late.columns().cloned());
-        saving.saver.save(&mut self.kernel, &frozen, &Written { lengths, late_columns })?;
+        saving.saver.save(
+            &mut self.kernel,
+            (&frozen, &Written { lengths, late_columns }),
+            when != When::Between,
+        )?;
         (saving.last, saving.rows_since) = (Instant::now(), 0);
         Ok(())
     }
@@ -523,10 +538,8 @@ impl Saving {
     fn open(args: &RunArgs) -> Result<(Option<Self>, Option<Loaded>), Stop> {
         let Some(place) = &args.checkpoint else { return Ok((None, None)) };
         let (settings, inputs) = (args.settings(), Input::all(&args.input)?);
-        let (saver, saved) = Saver::open(args, place)?;
-        if let Some(saved) = &saved {
-            saved.frozen.check(place, &settings, &inputs)?;
-        }
+        let check = |frozen: &Frozen| frozen.check(place, &settings, &inputs);
+        let (saver, saved) = Saver::open(args, place, check)?;
         let saving = Self { saver, settings, inputs, last: Instant::now(), rows_since: 0 };
         Ok((Some(saving), saved))
     }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use floodmark::snapshot::{Chain, decompress};
-use floodmark_checkpoint::{Checkpoint, Resumed, Saved, Store};
+use floodmark_checkpoint::{Checkpoint, Saved, Store};
 
 use crate::args::{SavepointCommand, SnapshotCommand, SnapshotFiles};
 use crate::checkpoint::{Place, failed};
@@ -137,7 +137,7 @@ fn is_file(place: &Place) -> bool {
 }
 
 fn newest(store: &Store, place: &Place) -> Result<Checkpoint, Stop> {
-    let Resumed { checkpoint, damaged, .. } = store.resume().map_err(failed)?;
+    let (checkpoint, damaged) = store.newest().map_err(failed)?;
     damaged.iter().for_each(say);
     checkpoint.ok_or_else(|| Stop::Failed(format!("there is no checkpoint in {place}")))
 }
@@ -166,6 +166,10 @@ fn verify_all(place: &Place) -> Result<(), Stop> {
     let store = place.existing()?;
     let mut unsound = 0;
     let mut tell = |name: String, read: Result<Checkpoint, floodmark_checkpoint::Error>| {
+        if read.as_ref().is_err_and(floodmark_checkpoint::Error::is_nothing) {
+            // A run that is at work has deleted it meanwhile.
+            return Ok(());
+        }
         let read = read.map_err(|error| error.to_string()).and_then(|checkpoint| {
             let check = |kernel| checkpoint.chain(kernel)?.summary();
             (0..checkpoint.kernels())

@@ -390,6 +390,25 @@ fn a_savepoint_is_gone_on_from_after_the_run_is_complete() {
     assert!(stderr(&output).contains("\n1001 rows in "), "{}", stderr(&output));
     assert!(place.outputs() == expected, "the outputs differ");
 
+    // As a file, and in a run that ends before it has done anything: the next one goes on from there, and not from where all was done.
+    let file = place.path("copied");
+    fs::copy(place.path("saved").join("savepoints/half-way"), &file).unwrap();
+    let fired = place.path("fired.csv");
+    let written = fs::read(&fired).unwrap();
+    fs::write(&fired, "").unwrap();
+    let refused = from(file.to_str().unwrap());
+    assert!(stderr(&refused).contains("is 0 bytes long, but"), "{}", stderr(&refused));
+    fs::write(&fired, written).unwrap();
+    assert!(stderr(&place.run(&input, "500", &resume)).contains("\n1001 rows in "));
+    assert!(place.outputs() == expected, "the outputs differ");
+
+    // One of another run is refused, and nothing is changed by that.
+    let complete = place.checkpoints();
+    let other =
+        place.run(&input, "500", &[&resume[..], &["--savepoint", "half-way", "--fill", "1h"]].concat());
+    assert!(stderr(&other).contains("--fill was (not given), now it is 1h"), "{}", stderr(&other));
+    assert_eq!(place.checkpoints(), complete);
+
     let listed = savepoint(&["list", saved]);
     assert!(stdout(&listed).starts_with("half-way: "), "{}", stdout(&listed));
     assert!(savepoint(&["delete", saved, "half-way"]).status.success());

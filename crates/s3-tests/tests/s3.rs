@@ -175,7 +175,7 @@ fn savepoints_stay() {
     assert!(taken.to_string().contains("there is a savepoint of this name"), "{taken}");
     save(&mut writer, "2").unwrap();
     assert_eq!(store.savepoints().unwrap().len(), 1);
-    let Resumed { mut writer, checkpoint, .. } = store.resume_from("s").unwrap();
+    let Resumed { mut writer, checkpoint, .. } = store.resume_from_savepoint("s").unwrap();
     assert_eq!(checkpoint.unwrap().source, b"1");
     assert_eq!(save(&mut writer, "3").unwrap(), 3);
     store.delete_savepoint("s").unwrap();

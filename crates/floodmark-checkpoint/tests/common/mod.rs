@@ -16,7 +16,7 @@ use futures_util::stream::BoxStream;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
     PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
 
@@ -138,6 +138,8 @@ pub(crate) enum Fault {
     Done,
     /// It fails, and so many bytes are written.
     Torn(usize),
+    /// It is done and repeated, because the answer was lost: what is created is then said to be there.
+    Repeated,
 }
 
 /// An operation as it went by.
@@ -163,6 +165,16 @@ struct Plan {
     at: Option<(usize, Fault)>,
     /// Nothing is done any more after it.
     is_fatal: bool,
+    /// What somebody else does before an operation.
+    meanwhile: Option<(usize, Meanwhile)>,
+}
+
+struct Meanwhile(Box<dyn FnOnce() + Send>);
+
+impl fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Meanwhile")
+    }
 }
 
 impl Faulty {
@@ -172,7 +184,26 @@ impl Faulty {
 
     /// Operation `at`, counted from now on, fails; if it is fatal, so do all after it.
     pub(crate) fn plan(&self, at: usize, fault: Fault, is_fatal: bool) {
-        *self.plan.lock().unwrap() = Plan { seen: Vec::new(), at: Some((at, fault)), is_fatal };
+        *self.plan.lock().unwrap() = Plan { at: Some((at, fault)), is_fatal, ..Plan::default() };
+    }
+
+    /// Somebody else does something before operation `at`, counted from now on.
+    pub(crate) fn meanwhile(&self, at: usize, act: impl FnOnce() + Send + 'static) {
+        let meanwhile = Some((at, Meanwhile(Box::new(act))));
+        *self.plan.lock().unwrap() = Plan { meanwhile, ..Plan::default() };
+    }
+
+    /// What is in a folder.
+    pub(crate) fn contents(&self, folder: &str) -> Vec<Vec<u8>> {
+        pollster::block_on(async {
+            let listed = self.inner.list_with_delimiter(Some(&Path::from(folder))).await.unwrap();
+            let mut contents = Vec::new();
+            for object in listed.objects {
+                contents
+                    .push(self.inner.get(&object.location).await.unwrap().bytes().await.unwrap().to_vec());
+            }
+            contents
+        })
     }
 
     pub(crate) fn heal(&self) {
@@ -186,6 +217,13 @@ impl Faulty {
     fn next(&self, operation: Operation) -> Option<Fault> {
         let mut plan = self.plan.lock().unwrap();
         let place = plan.seen.len();
+        if plan.meanwhile.as_ref().is_some_and(|(at, _)| *at == place)
+            && let Some((_, Meanwhile(act))) = plan.meanwhile.take()
+        {
+            drop(plan);
+            act();
+            plan = self.plan.lock().unwrap();
+        }
         plan.seen.push(operation);
         let (at, fault) = plan.at?;
         match place.cmp(&at) {
@@ -224,8 +262,12 @@ impl ObjectStore for Faulty {
             }
             _ => payload,
         };
-        let put = self.inner.put_opts(location, payload, options).await;
-        if fault.is_some() { Err(failure()) } else { put }
+        let put = self.inner.put_opts(location, payload.clone(), options.clone()).await;
+        match fault {
+            None => put,
+            Some(Fault::Repeated) => self.inner.put_opts(location, payload, options).await,
+            Some(_) => Err(failure()),
+        }
     }
 
     async fn put_multipart_opts(
@@ -253,20 +295,22 @@ impl ObjectStore for Faulty {
     ) -> BoxStream<'static, object_store::Result<Path>> {
         match self.next(Operation::Delete) {
             Some(Fault::Nothing | Fault::Torn(_)) => futures_util::stream::iter([Err(failure())]).boxed(),
-            Some(Fault::Done) => self.inner.delete_stream(locations).map(|_| Err(failure())).boxed(),
+            Some(Fault::Done | Fault::Repeated) => {
+                self.inner.delete_stream(locations).map(|_| Err(failure())).boxed()
+            }
             None => self.inner.delete_stream(locations),
         }
     }
 
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
-        match self.next(Operation::List) {
-            Some(_) => futures_util::stream::iter([Err(failure())]).boxed(),
-            None => self.inner.list(prefix),
-        }
+    fn list(&self, _: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+        unreachable!("folders are listed one by one")
     }
 
-    async fn list_with_delimiter(&self, _: Option<&Path>) -> object_store::Result<ListResult> {
-        unreachable!("folders are listed whole")
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
+        match self.next(Operation::List) {
+            Some(_) => Err(failure()),
+            None => self.inner.list_with_delimiter(prefix).await,
+        }
     }
 
     async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> object_store::Result<()> {
