@@ -141,6 +141,29 @@ fn a_flipped_bit_or_a_missing_end_anywhere_falls_back_to_the_checkpoint_before_a
     }
 }
 
+/// What a checksum would hide: bytes that somebody has made up.
+#[test]
+fn whatever_a_sound_frame_holds_it_is_read_or_refused() {
+    let mut place = place(3, 2);
+    (place.save(), place.save(), place.save());
+    let path = place.path("checkpoints/00000000000000000003");
+    let manifest = fs::read(&path).unwrap();
+    let (mut read, mut refused) = (0, 0);
+    for bit in 22 * 8..manifest.len() * 8 {
+        let mut bytes = manifest.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        let checksum = crc32fast::hash(&[&bytes[..18], &bytes[22..]].concat());
+        bytes[18..22].copy_from_slice(&checksum.to_le_bytes());
+        fs::write(&path, bytes).unwrap();
+        let resumed = place.store.resume().unwrap();
+        let number = resumed.checkpoint.unwrap().number;
+        assert_eq!((number, resumed.damaged.len()), if number == 3 { (3, 0) } else { (2, 1) });
+        *(if number == 3 { &mut read } else { &mut refused }) += 1;
+    }
+    // Not all is of consequence to whether it can be read: when it was taken, what the host has said.
+    assert!(read > 100 && refused > 500, "{read} read, {refused} refused");
+}
+
 fn data_of(place: &Place, number: u64) -> PathBuf {
     let start = format!("{number:020}-");
     let names = place.names("data");
