@@ -6,10 +6,12 @@
 mod streams;
 
 use chrono::TimeDelta;
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::measurement::Measurement;
+use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use floodmark::snapshot::{Chain, SnapshotId, SnapshotProgress};
 use floodmark::{Aggregate, Config, Partition, Times, Windowing};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use streams::{Checksum, SECOND, Shape, Stream, count_and_sum, drain, end, fresh, kernel, push};
@@ -30,7 +32,9 @@ fn snapshot(criterion: &mut Criterion) {
         let map = by_hand(&stream);
         let entries = map.len() as u64;
         let mut group = criterion.benchmark_group(format!("snapshot {keys} keys"));
-        group.throughput(Throughput::Elements(entries)).sample_size(10);
+        let size =
+            |bytes: &[u8]| Throughput::ElementsAndBytes { elements: entries, bytes: bytes.len() as u64 };
+        group.throughput(size(&bytes)).sample_size(10);
         group.bench_function("take", |bencher| bencher.iter(|| windows.snapshot()));
         group.bench_function("take in steps", |bencher| bencher.iter(|| in_steps(&mut windows, None)));
         group.bench_function("restore", |bencher| {
@@ -43,7 +47,10 @@ fn snapshot(criterion: &mut Criterion) {
         group.bench_function("read and compact", |bencher| {
             bencher.iter(|| Chain::read(&[&bytes]).expect("the snapshot is sound").compact());
         });
+        let anew = || fresh(WINDOW, count_and_sum());
+        one_slice_of_two(&mut group, &mut windows, anew, (partitions[0], &stream));
         let dump = postcard::to_allocvec(&map).expect("plain data serializes");
+        group.throughput(size(&dump));
         group.bench_function("by hand, take", |bencher| {
             bencher.iter(|| postcard::to_allocvec(&map).expect("plain data serializes"));
         });
@@ -67,16 +74,54 @@ fn snapshot(criterion: &mut Criterion) {
 
 /// Times compressing a snapshot, and says how long it is then.
 #[cfg(feature = "lz4")]
-fn compressed<M: criterion::measurement::Measurement>(
-    group: &mut criterion::BenchmarkGroup<'_, M>,
-    bytes: &[u8],
-) -> usize {
+fn compressed<M: Measurement>(group: &mut BenchmarkGroup<'_, M>, bytes: &[u8]) -> usize {
     use floodmark::snapshot::{compress, decompress};
 
     group.bench_function("compress", |bencher| bencher.iter(|| compress(bytes)));
     let compressed = compress(bytes).expect("the snapshot is sound");
     group.bench_function("decompress", |bencher| bencher.iter(|| decompress(&compressed).map(drop)));
     compressed.len()
+}
+
+/// Takes what changes when a batch comes, which is the newest slice, and restores that together with what was before.
+fn one_slice_of_two<M: Measurement<Value = Duration>, A: Aggregate<i64>>(
+    group: &mut BenchmarkGroup<'_, M>,
+    windows: &mut Windowing<u64, i64, A>,
+    fresh: impl Fn() -> Windowing<u64, i64, A>,
+    (partition, stream): (Partition, &Stream),
+) where
+    A::Acc: Serialize + DeserializeOwned,
+{
+    let newest = stream.times.iter().max().copied().unwrap_or_default();
+    let (times, keys, values) = (vec![newest; BATCH], &stream.keys[..BATCH], &stream.values[..BATCH]);
+    let (base, mut last) = in_steps(windows, None);
+    let mut changes = Vec::new();
+    let mut take = || {
+        let batch = windows.push_batch(partition, Times::micros(&times), keys, values);
+        assert_eq!(batch.map(|batch| batch.accepted()), Ok(BATCH as u64));
+        let begun = Instant::now();
+        let (bytes, id) = in_steps(windows, Some(last));
+        last = id;
+        (bytes, begun.elapsed())
+    };
+    changes.push(take().0);
+    let chain = Chain::read(&[&base, &changes[0]]).expect("they are sound");
+    let entries = chain.slices().last().map_or(0, |slice| slice.entries);
+    let bytes = changes[0].len() as u64;
+    group.throughput(Throughput::ElementsAndBytes { elements: entries, bytes });
+    group.bench_function("take changes", |bencher| {
+        bencher.iter_custom(|rounds| (0..rounds).map(|_| take().1).sum());
+    });
+    group.bench_function("restore with changes", |bencher| {
+        bencher.iter_batched(
+            &fresh,
+            |fresh| {
+                let chain = Chain::read(&[&base, &changes[0]]).expect("they are sound");
+                fresh.restore_chain(&chain).expect("they are sound")
+            },
+            BatchSize::PerIteration,
+        );
+    });
 }
 
 /// Sixty slices, of which the newest two change between snapshots.
