@@ -46,11 +46,11 @@
 //! # Limits
 //!
 //! An object is written by one request, so a snapshot, or a savepoint as a whole, must not be larger than the storage allows for that (5 GB in S3).
-//! Calls wait: who must not wait hands the [`Writer`] to a thread, together with the snapshot that the kernel has written in
-//! steps.
+//! Calls wait for the storage: who must not wait hands the [`Writer`] to a thread ([`Background`]).
 
 #![forbid(unsafe_code)]
 
+mod background;
 mod checkpoint;
 mod error;
 mod manifest;
@@ -61,6 +61,7 @@ mod writer;
 #[doc = include_str!("format.md")]
 pub mod format {}
 
+pub use background::Background;
 pub use checkpoint::{Checkpoint, Damaged};
 pub use error::Error;
 /// For [`Store::over`].

@@ -98,6 +98,10 @@ impl Writer {
         (stored.pieces.len() <= self.store.changes).then_some(stored.last)
     }
 
+    pub(crate) fn all_since(&self) -> Vec<Option<SnapshotId>> {
+        (0..self.kernels.len()).map(|kernel| self.since(kernel)).collect()
+    }
+
     /// Stores a checkpoint: all of it, or none. When the call returns, it is what is resumed from.
     ///
     /// So, for results that are to come out exactly once: make them durable but invisible, save, then make them

@@ -145,7 +145,7 @@ fn a_flipped_bit_or_a_missing_end_anywhere_falls_back_to_the_checkpoint_before_a
 #[test]
 fn whatever_a_sound_frame_holds_it_is_read_or_refused() {
     let mut place = place(3, 2);
-    (place.save(), place.save(), place.save());
+    (0..3).for_each(|_| _ = place.save());
     let path = place.path("checkpoints/00000000000000000003");
     let manifest = fs::read(&path).unwrap();
     let (mut read, mut refused) = (0, 0);
@@ -276,7 +276,7 @@ fn a_chain_is_compacted_with_and_without_a_writer() {
     // One that has resumed compacts what it has found.
     let Resumed { writer, checkpoint, .. } = place.store.resume().unwrap();
     (place.writer, place.job) = (writer, Job::resumed(&checkpoint.unwrap(), undisturbed().to_vec()));
-    (place.save(), place.save());
+    (0..2).for_each(|_| _ = place.save());
     assert_eq!(place.store.resume().unwrap().writer.compact().unwrap().unwrap().number, 10);
     // What is damaged is not passed over by who only compacts.
     fs::write(place.path("checkpoints/00000000000000000010"), "").unwrap();

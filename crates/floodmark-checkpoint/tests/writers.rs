@@ -4,11 +4,12 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use common::{Faulty, Job};
-use floodmark_checkpoint::{Resumed, State, Store, Writer};
+use floodmark_checkpoint::{Background, Resumed, State, Store, Writer};
 
 fn keep(store: Store, checkpoints: usize) -> Store {
     store.keep(NonZeroUsize::new(checkpoints).unwrap())
@@ -149,4 +150,34 @@ fn a_place_never_looks_empty_while_a_writer_is_at_work() {
             assert!(store.begin().unwrap_err().is_not_empty());
         }
     });
+}
+
+#[test]
+fn on_a_thread_of_its_own_it_saves_while_the_job_goes_on() {
+    let objects = Faulty::new();
+    let store = Store::over(Arc::new(objects.clone()), "").unwrap().changes(3);
+    let mut saving = Background::new(store.begin().unwrap()).unwrap();
+    let mut job = Job::new();
+    for number in 1..=8 {
+        job.go();
+        let state = job.state(saving.since(0));
+        // The storage does not answer before the job has gone on.
+        let (answer, waits) = mpsc::channel::<()>();
+        objects.meanwhile(1, move || waits.recv().unwrap());
+        saving.save(state).unwrap();
+        let refused = saving.save(State::default()).unwrap_err();
+        assert!(refused.to_string().contains("another checkpoint is being saved"), "{refused}");
+        job.step();
+        assert!(!saving.is_idle() && saving.poll().is_none());
+        assert!(saving.wait_for(Duration::from_millis(1)).is_none());
+        answer.send(()).unwrap();
+        assert_eq!(saving.wait().unwrap().unwrap().number, number);
+        assert!(saving.is_idle() && saving.poll().is_none() && saving.wait().is_none());
+    }
+    let length = |number| store.checkpoint(number).unwrap().snapshots(0).len();
+    assert_eq!([5, 6, 7, 8].map(length), [1, 2, 3, 4], "changes follow each other");
+    let state = job.state(saving.since(0));
+    saving.save(state).unwrap();
+    let mut writer = saving.into_writer().unwrap();
+    assert_eq!(job.save(&mut writer).unwrap().number, 10);
 }
