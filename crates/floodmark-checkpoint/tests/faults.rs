@@ -222,12 +222,14 @@ fn who_reads_while_everything_listed_is_deleted_looks_again() {
     let before = store(&objects).numbers().unwrap();
     // Reading begins with the list; then the manifests come, newest first.
     for at in 1..3 {
-        let others = objects.clone();
-        let job = move || {
+        let (others, oldest) = (objects.clone(), store(&objects).numbers().unwrap()[0]);
+        let manifest = objects.contents("a/job/checkpoints").remove(0);
+        objects.meanwhile(at, move || {
             let mut writer = store(&others).resume().unwrap().writer;
             (0..5).for_each(|_| _ = Job::new().save(&mut writer).unwrap());
-        };
-        objects.meanwhile(at, job);
+            // One that has slept takes a number that is free again, and has not looked yet.
+            others.write(&format!("a/job/checkpoints/{oldest:020}"), manifest);
+        });
         let (checkpoint, damaged) = store(&objects).newest().unwrap();
         assert!(checkpoint.unwrap().number > *before.last().unwrap() && damaged.is_empty());
     }

@@ -193,6 +193,11 @@ impl Faulty {
         *self.plan.lock().unwrap() = Plan { meanwhile, ..Plan::default() };
     }
 
+    /// Writes an object past all plans.
+    pub(crate) fn write(&self, name: &str, bytes: Vec<u8>) {
+        pollster::block_on(self.inner.put(&Path::from(name), bytes.into())).unwrap();
+    }
+
     /// What is in a folder.
     pub(crate) fn contents(&self, folder: &str) -> Vec<Vec<u8>> {
         pollster::block_on(async {
