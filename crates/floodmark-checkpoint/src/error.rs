@@ -63,7 +63,14 @@ impl Error {
     /// Another writer has stored a checkpoint: this one must stop, and neither publish nor discard what it has prepared: the other one
     /// may have gone on from it.
     pub fn is_conflict(&self) -> bool {
-        matches!(*self.kind, Kind::Conflict { .. })
+        self.lost_to().is_some()
+    }
+
+    pub(crate) fn lost_to(&self) -> Option<u64> {
+        match *self.kind {
+            Kind::Conflict { number, .. } => Some(number),
+            _ => None,
+        }
     }
 
     /// The storage could not be reached, or refused. What was to be written may be there all the same: take a new snapshot, and save

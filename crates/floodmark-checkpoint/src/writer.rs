@@ -40,6 +40,8 @@ pub struct Writer {
     failed: Vec<(u64, Vec<String>)>,
     /// Whether there is nothing left over but what `failed` knows.
     is_swept: bool,
+    /// The checkpoint of another writer to which this one has lost, for good.
+    lost_to: Option<u64>,
 }
 
 /// What is stored of a kernel.
@@ -86,6 +88,7 @@ impl Writer {
             store,
             failed: Vec::new(),
             is_swept: false,
+            lost_to: None,
         })
     }
 
@@ -156,6 +159,9 @@ impl Writer {
 
     fn write(&mut self, coming: Vec<Coming>, source: Vec<u8>, sink: Vec<u8>) -> Result<Saved, Error> {
         self.attempt.count += 1;
+        if let Some(number) = self.lost_to {
+            return Err(self.conflict(number));
+        }
         let mut names = Vec::new();
         let written = self.write_data(coming, &mut names);
         let written = written.and_then(|kernels| {
@@ -182,8 +188,10 @@ impl Writer {
                 Ok(Saved { number: manifest.number, undeleted: self.clean(&numbers).err() })
             }
             Err(error) => {
+                let error = self.reason(error);
+                self.lost_to = error.lost_to();
                 self.failed.push((self.next, names));
-                Err(self.reason(error))
+                Err(error)
             }
         }
     }
@@ -297,8 +305,8 @@ impl Writer {
         // What cannot be deleted now is found by looking, next time.
         let was_swept = std::mem::replace(&mut self.is_swept, false);
         let mut unneeded = self.names_of_failed();
-        let (doomed, kept) =
-            numbers.split_at(numbers.partition_point(|number| *number < self.oldest(numbers)));
+        let oldest = self.oldest(numbers);
+        let (doomed, kept) = numbers.split_at(numbers.partition_point(|&number| number < oldest));
         for &number in doomed {
             self.store.objects.delete(&checkpoint_name(number))?;
             self.damaged.remove(&number);

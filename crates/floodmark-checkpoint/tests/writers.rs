@@ -66,6 +66,19 @@ fn one_that_has_slept_until_its_number_is_free_again_is_told_so() {
 }
 
 #[test]
+fn who_has_lost_to_a_checkpoint_that_is_damaged_since_has_lost_for_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::folder(folder.path()).unwrap();
+    let (mut one, mut other) = (store.begin().unwrap(), store.begin().unwrap());
+    source(&mut one, b"1").unwrap();
+    std::fs::write(folder.path().join("checkpoints/00000000000000000001"), "rot").unwrap();
+    for _ in 0..3 {
+        assert!(source(&mut other, b"1").unwrap_err().is_conflict());
+    }
+    assert_eq!(store.numbers().unwrap(), [1]);
+}
+
+#[test]
 fn who_has_lost_leaves_no_data_behind() {
     let folder = tempfile::tempdir().unwrap();
     let store = keep(Store::folder(folder.path()).unwrap(), 1);
