@@ -304,20 +304,18 @@ impl Writer {
         let newest = self.next - 1;
         // What cannot be deleted now is found by looking, next time.
         let was_swept = std::mem::replace(&mut self.is_swept, false);
-        let mut unneeded = self.names_of_failed();
+        for &number in numbers {
+            self.get_to_know(number)?;
+        }
         let oldest = self.oldest(numbers);
-        let (doomed, kept) = numbers.split_at(numbers.partition_point(|&number| number < oldest));
-        for &number in doomed {
+        for &number in numbers.iter().take_while(|&&number| number < oldest) {
             self.store.objects.delete(&checkpoint_name(number))?;
-            self.damaged.remove(&number);
-            unneeded.extend(self.needed.remove(&number).unwrap_or_default());
         }
-        for &number in kept {
-            if !self.needed.contains_key(&number) {
-                let needed = self.needed_by(number)?;
-                self.needed.insert(number, needed);
-            }
-        }
+        let mut unneeded = self.names_of_failed();
+        // (Not only of those: one that could not be deleted may have gone all the same.)
+        let still_needed = self.needed.split_off(&oldest);
+        unneeded.extend(std::mem::replace(&mut self.needed, still_needed).into_values().flatten());
+        self.damaged = self.damaged.split_off(&oldest);
         if !was_swept {
             unneeded.extend(self.left_by_others(newest)?);
         }
@@ -338,13 +336,21 @@ impl Writer {
         intact.copied().nth(keep - 1).unwrap_or(0)
     }
 
-    fn needed_by(&self, number: u64) -> Result<Vec<String>, Error> {
-        Ok(match self.store.look(number)? {
-            Seen::Intact(manifest) => manifest.data().map(str::to_owned).collect(),
-            // What is damaged is not resumed from, so it needs nothing.
-            Seen::Damaged(_) | Seen::Gone => Vec::new(),
+    /// Finds out what data a checkpoint needs, if this is not known.
+    fn get_to_know(&mut self, number: u64) -> Result<(), Error> {
+        if self.needed.contains_key(&number) || self.damaged.contains(&number) {
+            return Ok(());
+        }
+        match self.store.look(number)? {
+            Seen::Intact(manifest) => {
+                self.needed.insert(number, manifest.data().map(str::to_owned).collect());
+            }
+            // It is not resumed from, so it needs nothing.
+            Seen::Damaged(_) => _ = self.damaged.insert(number),
+            Seen::Gone => {}
             Seen::Later(_) => return Err(self.conflict(number)),
-        })
+        }
+        Ok(())
     }
 
     /// Data that was written for a checkpoint up to this one, by whomever; what is half written is deleted at once. What is written for
