@@ -97,7 +97,8 @@ proptest! {
                 Do::Snapshot(most) => match kernel.write_snapshot(most, &mut bytes) {
                     SnapshotProgress::None => {
                         expected = kernel.snapshot();
-                        let _ = kernel.begin_snapshot(last).unwrap();
+                        let kind = kernel.begin_snapshot(last).unwrap();
+                        prop_assert_eq!(kind == SnapshotKind::Changes, last.is_some());
                         prop_assert!(kernel.snapshot() == expected, "beginning one changes nothing");
                     }
                     SnapshotProgress::More => {}
@@ -108,6 +109,10 @@ proptest! {
                         let all = Chain::read(&all).unwrap();
                         let restored = build(&config, indexed).restore_chain(&all).unwrap();
                         prop_assert!(restored.snapshot() == expected, "after {} snapshots", chain.len());
+                        if most % 3 == 0 {
+                            // The process dies, and goes on from what it has stored, with changes.
+                            kernel = restored;
+                        }
                         if chain.len() > 2 {
                             // What goes on from the chain goes on from what was made of it.
                             let compacted = all.compact();
@@ -164,7 +169,16 @@ fn s1_of_sixty_slices_the_changes_are_those_of_the_newest() {
             false => Config::tumbling(TimeDelta::seconds(1)).allowed_lateness(TimeDelta::seconds(60)),
         };
         let fresh = build(&config.max_disorder(TimeDelta::seconds(1)), false);
-        assert_eq!(fresh.restore_chain(&chain).unwrap().snapshot(), expected);
+        let mut restored = fresh.restore_chain(&chain).unwrap();
+        assert_eq!(restored.snapshot(), expected);
+        // Who is restored goes on with changes, too.
+        assert_eq!(restored.begin_snapshot(Some(chain.id())).unwrap(), SnapshotKind::Changes);
+        let (nothing, _) = written(&mut restored, 1000);
+        assert!(nothing.len() * 15 < full.len(), "{} of {} bytes", nothing.len(), full.len());
+        let id = chain.id();
+        let _ = restored.begin_snapshot(None);
+        restored.abandon_snapshot();
+        assert_eq!(restored.begin_snapshot(Some(id)).unwrap(), SnapshotKind::Full);
     }
 }
 

@@ -703,10 +703,7 @@ impl<K, T> Store<K, T> {
         let (mut open, mut sealed, mut all) = (Vec::new(), Vec::new(), Vec::new());
         for (slice, entries) in slices {
             let is_sealed = slice < self.sealed.before;
-            let is_changed = match is_sealed {
-                true => self.sealed.take_changed(slice),
-                false => self.table_mut(slice).is_some_and(Entries::take_changed),
-            };
+            let is_changed = self.take_changed(slice);
             let is_held = is_changed || !only_changed;
             all.push(CutSlice { slice, entries, follows: is_held });
             match is_sealed {
@@ -727,6 +724,21 @@ impl<K, T> Store<K, T> {
         sealed.append(&mut open);
         self.cut = Some(Box::new(Cut { slices: sealed, expired: Vec::new(), open: count }));
         all
+    }
+
+    /// All that is there is in a snapshot.
+    pub(crate) fn forget_changes(&mut self) {
+        let slices: Vec<i64> = self.iter().map(|(slice, _)| slice).collect();
+        for slice in slices {
+            self.take_changed(slice);
+        }
+    }
+
+    fn take_changed(&mut self, slice: i64) -> bool {
+        match slice < self.sealed.before {
+            true => self.sealed.take_changed(slice),
+            false => self.table_mut(slice).is_some_and(Entries::take_changed),
+        }
     }
 
     /// Whether events have to go the long way, because a snapshot has still to hold what they may change.

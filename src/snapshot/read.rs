@@ -50,7 +50,8 @@ where
         self.restore_chain(&Chain::read(&[snapshot])?)
     }
 
-    /// The same for a snapshot and those of the changes since.
+    /// The same for a snapshot and those of the changes since. The next snapshot may hold the changes since the
+    /// [last of them](Chain::id): slices that do not change any more are not written again.
     ///
     /// # Errors
     ///
@@ -58,7 +59,10 @@ where
     pub fn restore_chain(self, chain: &Chain<'_>) -> Result<Self, RestoreError> {
         let taken: Description = whole(chain.head.configuration, Section::Configuration)?;
         taken.check_aggregate(&Description::of(&self))?;
-        self.restore_migrated(chain, |partial: A::Acc| partial)
+        let mut restored = self.restore_migrated(chain, |partial: A::Acc| partial)?;
+        // The next snapshot may be of the changes since.
+        restored.last_cut = Some(chain.id().0);
+        Ok(restored)
     }
 }
 
@@ -124,6 +128,7 @@ where
         }
         self.read_queue(head.queue, migrate)?;
         self.check_growth(&taken)?;
+        self.store.forget_changes();
         self.resume_from_snapshot();
         Ok(self)
     }

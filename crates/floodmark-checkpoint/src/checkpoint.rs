@@ -26,6 +26,8 @@ pub struct Checkpoint {
     pub sink: Vec<u8>,
     pub(crate) kernels: Vec<Vec<Vec<u8>>>,
     pub(crate) attempt: Attempt,
+    /// What the snapshots are in the place that it was read from.
+    pub(crate) pieces: Vec<Vec<Piece>>,
 }
 
 /// A checkpoint or a savepoint that cannot be used.
@@ -91,12 +93,12 @@ impl Checkpoint {
     ) -> Result<Self, Flaw> {
         let Manifest { number, label, taken, attempt, kernels: pieces, source, sink, .. } = manifest;
         let mut kernels = Vec::new();
-        for (kernel, pieces) in pieces.into_iter().enumerate() {
+        for (kernel, pieces) in pieces.iter().enumerate() {
             let mut snapshots = Vec::new();
             for piece in pieces {
                 let bytes = match piece {
-                    Piece::Inline(bytes) => bytes,
-                    Piece::Stored(stored) => read(&stored)?.map_err(Flaw::Damage)?,
+                    Piece::Inline(bytes) => bytes.clone(),
+                    Piece::Stored(stored) => read(stored)?.map_err(Flaw::Damage)?,
                 };
                 snapshots.push(plain(bytes).map_err(|error| Flaw::of_snapshot(kernel, error))?);
             }
@@ -104,7 +106,8 @@ impl Checkpoint {
             Chain::read(&chain).map_err(|error| Flaw::of_snapshot(kernel, error))?;
             kernels.push(snapshots);
         }
-        Ok(Self { number, label, taken: Timestamp::from_micros(taken), source, sink, kernels, attempt })
+        let taken = Timestamp::from_micros(taken);
+        Ok(Self { number, label, taken, source, sink, kernels, attempt, pieces })
     }
 
     /// All of it in one object.

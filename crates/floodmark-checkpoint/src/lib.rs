@@ -1,4 +1,4 @@
-//! Durable checkpoints for the [floodmark](floodmark) kernel: its snapshots, the positions of the sources and the state of the sinks,
+//! Durable checkpoints for the [floodmark] kernel: its snapshots, the positions of the sources and the state of the sinks,
 //! stored together or not at all.
 //!
 //! A [`Store`] is a place: a local folder, a bucket, memory. A [`Writer`] stores numbered checkpoints there, and the newest intact one

@@ -51,6 +51,18 @@ struct Kernel {
     last: SnapshotId,
 }
 
+impl Kernel {
+    /// What is stored of those that a checkpoint is of.
+    fn all_of(checkpoint: &Checkpoint) -> Vec<Self> {
+        let of = |(kernel, pieces): (usize, &Vec<Piece>)| {
+            let chain = checkpoint.chain(kernel).ok()?;
+            Some(Self { pieces: pieces.clone(), last: chain.id() })
+        };
+        // (It has been read, so none of them is missing.)
+        checkpoint.pieces.iter().enumerate().map_while(of).collect()
+    }
+}
+
 /// What is to be stored of a kernel.
 struct Coming {
     /// What the snapshot goes on from.
@@ -81,7 +93,7 @@ impl Writer {
             next: newest + 1,
             attempt: attempts_of_a_new_writer()?,
             before: from.map(|checkpoint| (checkpoint.number, checkpoint.attempt)),
-            kernels: Vec::new(),
+            kernels: from.map(Kernel::all_of).unwrap_or_default(),
             needed: BTreeMap::new(),
             // What was read is the newest that is intact.
             damaged: numbers.iter().copied().filter(|&n| from.is_some_and(|from| n > from.number)).collect(),
@@ -93,9 +105,9 @@ impl Writer {
     }
 
     /// What the next snapshot of a kernel may hold the changes since, for
-    /// [`Windowing::begin_snapshot`](floodmark::Windowing::begin_snapshot): the last one that is stored. None where a full one is due: at
-    /// first, and after as many of changes as the [store](Store::changes) allows. (After an attempt that failed the kernel takes a
-    /// full one by itself, because that was not its last.)
+    /// [`Windowing::begin_snapshot`](floodmark::Windowing::begin_snapshot): the last one that is stored, or was resumed from. None where a
+    /// full one is due: at first, and after as many of changes as the [store](Store::changes) allows. (After an attempt that failed the
+    /// kernel takes a full one by itself, because that was not its last.)
     pub fn since(&self, kernel: usize) -> Option<SnapshotId> {
         let stored = self.kernels.get(kernel)?;
         (stored.pieces.len() <= self.store.changes).then_some(stored.last)

@@ -334,11 +334,27 @@ fn several_kernels_have_a_chain_each() {
     }
 }
 
+#[test]
+fn who_resumes_goes_on_with_changes() {
+    let mut place = place(2, 3);
+    (0..2).for_each(|_| _ = place.save());
+    let Resumed { writer, checkpoint, .. } = place.store.resume().unwrap();
+    (place.writer, place.job) = (writer, Job::resumed(&checkpoint.unwrap(), undisturbed().to_vec()));
+    let lengths = (0..3).map(|_| {
+        let number = place.save();
+        let checkpoint = place.store.checkpoint(number).unwrap();
+        completes(&checkpoint);
+        checkpoint.snapshots(0).len()
+    });
+    assert_eq!(lengths.collect::<Vec<_>>(), [3, 4, 1]);
+}
+
 #[cfg(feature = "lz4")]
 #[test]
 fn compressed_and_plain_snapshots_follow_each_other() {
     let mut plain = place(2, 9);
     plain.save();
+    let first = plain.store.checkpoint(1).unwrap().snapshots(0)[0].len();
     let Place { folder, store, mut job, .. } = plain;
     let store = store.compressed();
     let Resumed { mut writer, .. } = store.resume().unwrap();
@@ -353,7 +369,10 @@ fn compressed_and_plain_snapshots_follow_each_other() {
         .collect();
     let checkpoint = store.resume().unwrap().checkpoint.unwrap();
     completes(&checkpoint);
-    assert_eq!(checkpoint.snapshots(0).iter().map(|snapshot| snapshot.len()).collect::<Vec<_>>(), sizes);
+    assert_eq!(
+        checkpoint.snapshots(0).iter().map(|snapshot| snapshot.len()).collect::<Vec<_>>(),
+        [first, sizes[0], sizes[1]]
+    );
     let stored = |number: u64| {
         let entries = fs::read_dir(folder.path().join("data")).unwrap().map(Result::unwrap);
         let of =
