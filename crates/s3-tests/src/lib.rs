@@ -3,11 +3,10 @@
 #![forbid(unsafe_code)]
 #![cfg(feature = "server")]
 
-use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
@@ -16,11 +15,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
-use object_store::{BackoffConfig, RetryConfig};
+use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 
 /// The only bucket there is.
 pub const BUCKET: &str = "bucket";
@@ -29,23 +29,48 @@ pub const KEY: &str = "somebody";
 /// With this secret.
 pub const SECRET: &str = "something that nobody knows";
 
+/// How often a client asks before it gives up.
+pub const TRIES: usize = 4;
+
 /// A server; it is gone when this is dropped.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
     folder: tempfile::TempDir,
     faults: Arc<Faults>,
+    /// None while it is stopped.
     runtime: Option<Runtime>,
+}
+
+/// What happens to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is not done, and this status is the answer.
+    Refused(u16),
+    /// It is done, and this status is the answer all the same.
+    Done(u16),
+    /// It is done, and the connection ends without an answer.
+    Cut,
+    /// It is done, and answered only after [`Server::release`].
+    Held,
 }
 
 #[derive(Debug, Default)]
 struct Faults {
     /// Two that write on a condition at the same time must not both find it true, which the server itself does not see to.
     writing: tokio::sync::Mutex<()>,
-    /// Nothing is done, and all answers are that it is not.
-    is_down: AtomicBool,
-    /// So many writes to come are done, and said not to be.
-    lost: AtomicUsize,
+    plan: Mutex<Option<Plan>>,
+    holds: Notify,
+    released: Notify,
+}
+
+/// So many requests to come have a fault: those of a method, with this in their path.
+#[derive(Debug)]
+struct Plan {
+    method: &'static str,
+    path: &'static str,
+    left: usize,
+    fault: Fault,
 }
 
 impl Server {
@@ -53,22 +78,31 @@ impl Server {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("there is room for a folder");
         std::fs::create_dir(folder.path().join(BUCKET)).expect("there is room for a folder");
-        let faults = Arc::new(Faults::default());
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mut server = Self { address, folder, faults: Arc::default(), runtime: None };
+        server.start_again();
+        server
+    }
+
+    /// Starts it where it was, with what it had.
+    pub fn start_again(&mut self) {
         let runtime = Runtime::new().expect("threads can be started");
-        let (told, address) = mpsc::channel();
-        runtime.spawn(serve(service(folder.path()), Arc::clone(&faults), told));
-        let address = address.recv().expect("loopback has a port to spare");
-        Self { address, folder, faults, runtime: Some(runtime) }
+        let listener = runtime.block_on(TcpListener::bind(self.address)).expect("the port is free");
+        self.address = listener.local_addr().expect("it is bound");
+        runtime.spawn(serve(listener, service(self.folder.path()), Arc::clone(&self.faults)));
+        self.runtime = Some(runtime);
+    }
+
+    /// Stops it: connections end, and none can be made.
+    pub fn stop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(Duration::from_secs(1));
+        }
     }
 
     /// Its URL.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
-    }
-
-    /// Where it keeps the bucket.
-    pub fn folder(&self) -> std::path::PathBuf {
-        self.folder.path().join(BUCKET)
     }
 
     /// A client that gives up soon.
@@ -78,20 +112,45 @@ impl Server {
             max_backoff: Duration::from_millis(20),
             base: 2.0,
         };
-        let retry = RetryConfig { backoff, max_retries: 3, retry_timeout: Duration::from_secs(5) };
+        let retry = RetryConfig { backoff, max_retries: TRIES - 1, retry_timeout: Duration::from_secs(5) };
         let builder = AmazonS3Builder::new().with_endpoint(self.endpoint()).with_bucket_name(BUCKET);
         let builder = builder.with_access_key_id(KEY).with_secret_access_key(SECRET).with_region("us-east-1");
         builder.with_allow_http(true).with_retry(retry).build().expect("all of it is given")
     }
 
-    /// From now on nothing is done, or things are done again.
-    pub fn set_down(&self, is_down: bool) {
-        self.faults.is_down.store(is_down, Ordering::SeqCst);
+    /// The names of the objects in a folder of the bucket, sorted.
+    pub fn names(&self, folder: &str) -> Vec<String> {
+        let (client, folder) = (self.client(), object_store::path::Path::from(folder));
+        let listed = self.wait(client.list_with_delimiter(Some(&folder))).expect("it can be listed");
+        let names = listed.objects.iter().filter_map(|object| object.location.filename());
+        let mut names: Vec<String> = names.map(str::to_owned).collect();
+        names.sort_unstable();
+        names
     }
 
-    /// So many writes to come are done, and their answers are lost.
-    pub fn lose_answers(&self, writes: usize) {
-        self.faults.lost.store(writes, Ordering::SeqCst);
+    /// Waits for what a client does.
+    pub fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.as_ref().expect("it is not stopped").block_on(future)
+    }
+
+    /// So many requests to come have a fault: those of a method, with `path` in their path. (An empty text is in all.)
+    pub fn plan(&self, method: &'static str, path: &'static str, times: usize, fault: Fault) {
+        *self.faults.plan() = Some(Plan { method, path, left: times, fault });
+    }
+
+    /// Ends what was planned, and says how many requests it was still to happen to.
+    pub fn heal(&self) -> usize {
+        self.faults.plan().take().map_or(0, |plan| plan.left)
+    }
+
+    /// Waits for a request that is [`Fault::Held`].
+    pub fn wait_until_held(&self) {
+        self.wait(self.faults.holds.notified());
+    }
+
+    /// Has it answered.
+    pub fn release(&self) {
+        self.faults.released.notify_one();
     }
 }
 
@@ -104,6 +163,20 @@ impl Drop for Server {
     }
 }
 
+impl Faults {
+    fn plan(&self) -> MutexGuard<'_, Option<Plan>> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next(&self, request: &Request<Incoming>) -> Option<Fault> {
+        let mut plan = self.plan();
+        let Plan { method, path, left, fault } = plan.as_mut()?;
+        let is_meant = request.method().as_str().contains(*method) && request.uri().path().contains(*path);
+        *left = left.checked_sub(1).filter(|_| is_meant)?;
+        Some(*fault)
+    }
+}
+
 fn service(folder: &Path) -> S3Service {
     let files = s3s_fs::FileSystem::new(folder).expect("the folder is there");
     let mut builder = S3ServiceBuilder::new(files);
@@ -111,10 +184,10 @@ fn service(folder: &Path) -> S3Service {
     builder.build()
 }
 
-async fn serve(service: S3Service, faults: Arc<Faults>, address: mpsc::Sender<SocketAddr>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a port to spare");
-    address.send(listener.local_addr().expect("it is bound")).expect("somebody waits for it");
+async fn serve(listener: TcpListener, service: S3Service, faults: Arc<Faults>) {
     while let Ok((socket, _)) = listener.accept().await {
+        // Answers would wait for one another otherwise.
+        let _ = socket.set_nodelay(true);
         let (service, faults) = (service.clone(), Arc::clone(&faults));
         tokio::spawn(async move {
             let answer = service_fn(move |request| answer(service.clone(), Arc::clone(&faults), request));
@@ -125,26 +198,34 @@ async fn serve(service: S3Service, faults: Arc<Faults>, address: mpsc::Sender<So
     }
 }
 
+/// An error ends the connection.
 async fn answer(
     service: S3Service,
     faults: Arc<Faults>,
     request: Request<Incoming>,
-) -> Result<Response<s3s::Body>, Infallible> {
-    if faults.is_down.load(Ordering::SeqCst) {
-        return Ok(unavailable());
+) -> io::Result<Response<s3s::Body>> {
+    let fault = faults.next(&request);
+    if let Some(Fault::Refused(status)) = fault {
+        return Ok(empty(status));
     }
     let is_write = request.method() == Method::PUT;
-    let _writing = if is_write { Some(faults.writing.lock().await) } else { None };
+    let writing = if is_write { Some(faults.writing.lock().await) } else { None };
     let answer = service.call(request.map(s3s::Body::from)).await;
-    let take = |left: usize| left.checked_sub(1).filter(|_| is_write);
-    if faults.lost.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok() {
-        return Ok(unavailable());
+    drop(writing);
+    match fault {
+        Some(Fault::Done(status)) => return Ok(empty(status)),
+        Some(Fault::Cut) => return Err(io::Error::other("on purpose")),
+        Some(Fault::Held) => {
+            faults.holds.notify_one();
+            faults.released.notified().await;
+        }
+        Some(Fault::Refused(_)) | None => {}
     }
-    Ok(answer.unwrap_or_else(|_| unavailable()))
+    answer.map_err(|error| io::Error::other(format!("{error:?}")))
 }
 
-fn unavailable() -> Response<s3s::Body> {
+fn empty(status: u16) -> Response<s3s::Body> {
     let mut response = Response::new(s3s::Body::empty());
-    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    *response.status_mut() = StatusCode::from_u16(status).expect("it is a status");
     response
 }

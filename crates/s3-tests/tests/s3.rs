@@ -9,15 +9,81 @@ use std::{env, fs, thread};
 
 use chrono::TimeDelta;
 use floodmark::snapshot::SnapshotProgress;
-use floodmark::{Config, Count, Partition, Timestamp, Windowing};
+use floodmark::{Config, Count, Timestamp, Windowing};
 use floodmark_checkpoint::{Checkpoint, Error, Resumed, State, Store, Writer};
-use floodmark_s3_tests::{BUCKET, KEY, SECRET, Server};
+use floodmark_s3_tests::{BUCKET, Fault, KEY, SECRET, Server, TRIES};
+use object_store::{ObjectStore, PutMode, PutOptions};
+use tokio::runtime;
 
 type Kernel = Windowing<u32, (), Count>;
+
+/// A job between two events: its kernel, how far it has read, and what has come out.
+struct Job {
+    kernel: Kernel,
+    read: u64,
+    panes: Vec<String>,
+}
 
 fn kernel() -> Kernel {
     let config = Config::tumbling(TimeDelta::seconds(10)).max_disorder(TimeDelta::seconds(5));
     config.build(Count).unwrap().ordered()
+}
+
+impl Job {
+    fn new() -> Self {
+        let mut kernel = kernel();
+        kernel.add_partition();
+        Self { kernel, read: 0, panes: Vec::new() }
+    }
+
+    /// As a checkpoint says.
+    fn resumed(checkpoint: &Checkpoint) -> Self {
+        let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
+        let kernel = kernel().restore_chain(&checkpoint.chain(0).unwrap()).unwrap();
+        let panes = undisturbed()[..number(&checkpoint.sink) as usize].to_vec();
+        Self { kernel, read: number(&checkpoint.source), panes }
+    }
+
+    /// Reads what is to be read before the next checkpoint.
+    fn go(&mut self) {
+        let input = kernel().add_partition();
+        for i in self.read..self.read + 20 {
+            let time = Timestamp::from_micros((i + i * 7 % 5) as i64 * 1_000_000);
+            let _ = self.kernel.push(input, time, (i % 3) as u32, ()).unwrap();
+        }
+        self.read += 20;
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(pane) = self.kernel.poll() {
+            self.panes.push(format!("{} {} {}", pane.window, pane.key, pane.value));
+        }
+    }
+
+    fn save(&mut self, writer: &mut Writer) -> Result<u64, Error> {
+        let mut snapshot = Vec::new();
+        let _ = self.kernel.begin_snapshot(writer.since(0)).unwrap();
+        while self.kernel.write_snapshot(3, &mut snapshot) == SnapshotProgress::More {}
+        let [source, sink] = [self.read, self.panes.len() as u64].map(|number| number.to_le_bytes().to_vec());
+        let saved = writer.save(State { kernels: vec![snapshot], source, sink })?;
+        assert!(saved.undeleted.is_none(), "{saved:?}");
+        Ok(saved.number)
+    }
+
+    fn finish(mut self) -> Vec<String> {
+        while self.read < 240 {
+            self.go();
+        }
+        self.kernel.finish();
+        self.drain();
+        self.panes
+    }
+}
+
+/// What comes out of a job that nothing happens to.
+fn undisturbed() -> Vec<String> {
+    Job::new().finish()
 }
 
 fn store(server: &Server, keep: usize) -> Store {
@@ -28,7 +94,9 @@ fn store(server: &Server, keep: usize) -> Store {
 /// Stores no kernel, but something to tell one checkpoint from another.
 fn save(writer: &mut Writer, source: &str) -> Result<u64, Error> {
     let state = State { source: source.into(), ..State::default() };
-    writer.save(state).map(|saved| saved.number)
+    let saved = writer.save(state)?;
+    assert!(saved.undeleted.is_none(), "{saved:?}");
+    Ok(saved.number)
 }
 
 fn newest(store: &Store) -> Checkpoint {
@@ -37,169 +105,395 @@ fn newest(store: &Store) -> Checkpoint {
     checkpoint.unwrap()
 }
 
-/// The names of objects in a folder of the bucket.
-fn names(server: &Server, folder: &str) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(server.folder().join("a/job").join(folder)) else { return Vec::new() };
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+/// The checkpoints that the data which is there was written for.
+fn data(server: &Server) -> Vec<u64> {
+    let names = server.names("a/job/data");
+    names.iter().map(|name| name.split('-').next().unwrap().parse().unwrap()).collect()
+}
+
+#[test]
+fn the_server_lets_one_of_many_create_an_object() {
+    let server = Server::start();
+    let client = server.client();
+    let create = |path: &str| {
+        let (options, bytes) = (PutOptions::from(PutMode::Create), path.to_owned().into());
+        match server.wait(client.put_opts(&path.into(), bytes, options)) {
+            Ok(_) => 1,
+            Err(object_store::Error::AlreadyExists { .. }) => 0,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    for path in ["a", "b/c", "d", "e", "f"] {
+        let made: usize = thread::scope(|scope| {
+            let all = [(); 8].map(|()| scope.spawn(|| create(path)));
+            all.into_iter().map(|one| one.join().unwrap()).sum()
+        });
+        assert_eq!(made, 1, "{path}");
+    }
 }
 
 #[test]
 fn a_kernel_is_stored_by_its_changes_restored_and_compacted() {
     let server = Server::start();
     let store = store(&server, 2).changes(2);
-    let (mut windows, mut writer) = (kernel(), store.begin().unwrap());
-    let (input, mut panes) = (windows.add_partition(), Vec::new());
-    let go = |windows: &mut Kernel, from: i64, panes: &mut Vec<String>| {
-        for i in from..from + 20 {
-            let time = Timestamp::from_micros((i + i * 7 % 5) * 1_000_000);
-            let _ = windows.push(input, time, (i % 3) as u32, ()).unwrap();
-        }
-        while let Some(pane) = windows.poll() {
-            panes.push(format!("{} {} {}", pane.window, pane.key, pane.value));
-        }
-    };
-    for round in 0..6 {
-        go(&mut windows, 20 * round, &mut panes);
-        let mut snapshot = Vec::new();
-        let _ = windows.begin_snapshot(writer.since(0)).unwrap();
-        while windows.write_snapshot(3, &mut snapshot) == SnapshotProgress::More {}
-        let saved = writer.save(State { kernels: vec![snapshot], ..State::default() }).unwrap();
-        assert!(saved.undeleted.is_none(), "{saved:?}");
+    let (mut job, mut writer) = (Job::new(), store.begin().unwrap());
+    for number in 1..=6 {
+        job.go();
+        assert_eq!(job.save(&mut writer).unwrap(), number);
     }
-    // A full one, two of changes, and again.
-    let checkpoint = newest(&store);
-    assert_eq!((checkpoint.number, checkpoint.snapshots(0).len()), (6, 3));
-    // Two more are kept than changes may follow, which stand on both full ones.
-    assert_eq!((names(&server, "checkpoints").len(), names(&server, "data").len()), (4, 6));
+    // A full one, two of changes, and again; two more are kept than changes may follow, which stand on both full ones.
+    assert_eq!((store.numbers().unwrap(), data(&server)), (vec![3, 4, 5, 6], vec![1, 2, 3, 4, 5, 6]));
+    let mut checkpoints = vec![store.checkpoint(5).unwrap(), newest(&store)];
     assert_eq!(writer.compact().unwrap().map(|saved| saved.number), Some(7));
-    assert_eq!(newest(&store).snapshots(0).len(), 1);
-
-    for checkpoint in [checkpoint, newest(&store)] {
-        let mut restored = kernel().restore_chain(&checkpoint.chain(0).unwrap()).unwrap();
-        let (mut expected, mut found) = (panes.clone(), panes.clone());
-        let mut undisturbed = kernel().restore(&windows.snapshot()).unwrap();
-        go(&mut undisturbed, 120, &mut expected);
-        go(&mut restored, 120, &mut found);
-        assert_eq!(found, expected);
+    assert_eq!((store.numbers().unwrap(), data(&server)), (vec![4, 5, 6, 7], vec![4, 5, 6, 7]));
+    checkpoints.push(newest(&store));
+    // The kernel goes on as if nothing had been compacted.
+    for number in 8..=10 {
+        job.go();
+        assert_eq!(job.save(&mut writer).unwrap(), number);
+        checkpoints.push(newest(&store));
     }
-    let _: Partition = input;
+    assert_eq!((store.numbers().unwrap(), data(&server)), (vec![7, 8, 9, 10], vec![7, 8, 9, 10]));
+
+    let chains = checkpoints.iter().map(|checkpoint| (checkpoint.number, checkpoint.snapshots(0).len()));
+    assert_eq!(chains.collect::<Vec<_>>(), [(5, 2), (6, 3), (7, 1), (8, 2), (9, 3), (10, 1)]);
+    for checkpoint in &checkpoints {
+        assert_eq!(Job::resumed(checkpoint).finish(), undisturbed(), "{}", checkpoint.number);
+    }
 }
 
 #[test]
-fn of_two_writers_the_first_to_store_wins_however_long_the_other_sleeps() {
+fn of_two_writers_that_resume_from_the_same_checkpoint_the_second_to_store_is_told() {
     let server = Server::start();
     let store = store(&server, 2);
-    let (mut first, mut sleeper) = (store.begin().unwrap(), store.begin().unwrap());
+    let (mut job, mut writer) = (Job::new(), store.begin().unwrap());
+    job.go();
+    job.save(&mut writer).unwrap();
+
+    let [mut one, mut other] = [(); 2].map(|()| {
+        let Resumed { writer, checkpoint, .. } = store.resume().unwrap();
+        (Job::resumed(&checkpoint.unwrap()), writer)
+    });
+    one.0.go();
+    assert_eq!(one.0.save(&mut one.1).unwrap(), 2);
+    for _ in 0..2 {
+        other.0.go();
+        let error = other.0.save(&mut other.1).unwrap_err();
+        assert!(error.is_conflict() && !error.is_storage(), "{error}");
+        // What it has written is gone.
+        assert_eq!((store.numbers().unwrap(), data(&server)), (vec![1, 2], vec![1, 2]));
+    }
+    assert_eq!(newest(&store).source, one.0.read.to_le_bytes());
+    assert_eq!(Job::resumed(&newest(&store)).finish(), undisturbed());
+}
+
+#[test]
+fn a_writer_that_has_slept_until_its_number_was_free_again_is_told() {
+    let server = Server::start();
+    let store = store(&server, 2);
+    let (mut first, mut fresh) = (store.begin().unwrap(), store.begin().unwrap());
     assert_eq!(save(&mut first, "1").unwrap(), 1);
-    assert!(save(&mut sleeper, "other 1").unwrap_err().is_conflict());
+    let Resumed { writer: mut resumed, .. } = store.resume().unwrap();
     for number in 2..7 {
         assert_eq!(save(&mut first, "more").unwrap(), number);
     }
-    // Its number is free again.
     assert_eq!(store.numbers().unwrap(), [5, 6]);
-    for _ in 0..2 {
-        assert!(save(&mut sleeper, "other 1").unwrap_err().is_conflict());
-        assert_eq!(store.numbers().unwrap(), [5, 6]);
+    for sleeper in [&mut fresh, &mut resumed] {
+        for _ in 0..2 {
+            assert!(save(sleeper, "another").unwrap_err().is_conflict());
+            assert_eq!(store.numbers().unwrap(), [5, 6]);
+        }
     }
     assert_eq!(newest(&store).source, b"more");
+    assert_eq!(save(&mut first, "the last").unwrap(), 7);
+}
+
+/// Has four writers resume and save, again and again, and counts for each number who was told to have stored it.
+fn race(server: &Server, keep: usize) -> BTreeMap<u64, usize> {
+    let won = Mutex::new(BTreeMap::<u64, usize>::new());
+    let run = || {
+        let store = store(server, keep);
+        for _ in 0..25 {
+            let Resumed { mut writer, damaged, .. } = store.resume().unwrap();
+            assert_eq!(damaged, []);
+            match Job::new().save(&mut writer) {
+                Ok(number) => *won.lock().unwrap().entry(number).or_default() += 1,
+                Err(error) => assert!(error.is_conflict(), "{error}"),
+            }
+        }
+    };
+    thread::scope(|scope| (0..4).for_each(|_| _ = scope.spawn(run)));
+    won.into_inner().unwrap()
 }
 
 #[test]
 fn in_a_race_no_number_is_won_twice() {
     let server = Server::start();
-    let won = Mutex::new(BTreeMap::<u64, usize>::new());
-    thread::scope(|scope| {
-        for me in 0..4 {
-            let (store, won) = (store(&server, 3), &won);
-            scope.spawn(move || {
-                for _ in 0..15 {
-                    let Resumed { mut writer, damaged, .. } = store.resume().unwrap();
-                    assert_eq!(damaged, []);
-                    match save(&mut writer, &format!("{me}")) {
-                        Ok(number) => *won.lock().unwrap().entry(number).or_default() += 1,
-                        Err(error) => assert!(error.is_conflict(), "{error}"),
-                    }
-                }
-            });
-        }
+    let won = race(&server, 1);
+    assert!(won.len() > 10 && won.values().all(|&wins| wins == 1), "{won:?}");
+    assert_eq!(store(&server, 1).numbers().unwrap().last(), won.keys().last());
+}
+
+#[test]
+fn in_a_race_in_which_nothing_is_deleted_each_number_is_won_once() {
+    let server = Server::start();
+    let won = race(&server, 100);
+    let numbers = store(&server, 100).numbers().unwrap();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    assert_eq!(won, numbers.into_iter().map(|number| (number, 1)).collect());
+}
+
+#[test]
+fn who_is_gone_on_from_before_it_knows_that_it_has_stored_has_stored() {
+    let server = Server::start();
+    let store = store(&server, 3);
+    let mut first = store.begin().unwrap();
+    server.plan("PUT", "/checkpoints/", 1, Fault::Held);
+    let saved = thread::scope(|scope| {
+        let saving = scope.spawn(|| save(&mut first, "first"));
+        server.wait_until_held();
+        let Resumed { mut writer, checkpoint, .. } = store.resume().unwrap();
+        assert_eq!(checkpoint.unwrap().source, b"first");
+        assert_eq!(save(&mut writer, "second").unwrap(), 2);
+        server.release();
+        saving.join().unwrap()
     });
-    let won = won.into_inner().unwrap();
-    assert!(won.len() > 15 && won.values().all(|&wins| wins == 1), "{won:?}");
+    assert_eq!(saved.unwrap(), 1);
+    assert!(save(&mut first, "third").unwrap_err().is_conflict());
+    assert_eq!(store.numbers().unwrap(), [1, 2]);
+}
+
+#[test]
+fn who_reads_a_checkpoint_while_it_is_deleted_gets_the_one_after_it() {
+    let server = Server::start();
+    let store = store(&server, 1);
+    let (mut job, mut writer) = (Job::new(), store.begin().unwrap());
+    job.save(&mut writer).unwrap();
+    server.plan("GET", "/checkpoints/", 1, Fault::Held);
+    let read = thread::scope(|scope| {
+        let reading = scope.spawn(|| newest(&store));
+        server.wait_until_held();
+        assert_eq!(job.save(&mut writer).unwrap(), 2);
+        assert_eq!((store.numbers().unwrap(), data(&server)), (vec![2], vec![2]));
+        server.release();
+        reading.join().unwrap()
+    });
+    assert_eq!(read.number, 2);
 }
 
 #[test]
 fn a_write_whose_answer_is_lost_finds_itself() {
     let server = Server::start();
-    let store = store(&server, 3);
-    let mut writer = store.begin().unwrap();
-    let state = || State { kernels: vec![kernel().snapshot()], ..State::default() };
-    for number in 1..4 {
-        // Once the data's, and once that of the manifest, which then is said to be there already.
-        server.lose_answers(2);
-        assert_eq!(writer.save(state()).unwrap().number, number);
-        assert_eq!(newest(&store).number, number);
+    let store = store(&server, 3).changes(5);
+    let (mut job, mut writer, mut expected) = (Job::new(), store.begin().unwrap(), 0);
+    for fault in [Fault::Done(500), Fault::Done(503), Fault::Cut] {
+        for (folder, times) in
+            [("/data/", 1), ("/data/", TRIES - 1), ("/checkpoints/", 1), ("/checkpoints/", TRIES - 1)]
+        {
+            server.plan("PUT", folder, times, fault);
+            job.go();
+            expected += 1;
+            assert_eq!(job.save(&mut writer).unwrap(), expected, "{fault:?} {folder}");
+            assert_eq!(server.heal(), 0);
+            let checkpoint = newest(&store);
+            assert_eq!(checkpoint.number, expected);
+            assert_eq!(Job::resumed(&checkpoint).read, job.read);
+        }
     }
+    assert_eq!(job.finish(), undisturbed());
 }
 
 #[test]
-fn a_server_that_is_down_is_no_damage_and_nothing_is_lost_by_waiting() {
+fn a_write_none_of_whose_answers_come_may_be_there_and_may_be_saved_after() {
+    let server = Server::start();
+    let store = store(&server, 2);
+    let (mut job, mut writer) = (Job::new(), store.begin().unwrap());
+    job.go();
+    job.save(&mut writer).unwrap();
+    // It is done, and who resumes finds it.
+    job.go();
+    server.plan("PUT", "/checkpoints/", TRIES, Fault::Done(503));
+    let error = job.save(&mut writer).unwrap_err();
+    assert!(error.is_storage() && !error.is_conflict(), "{error}");
+    assert_eq!((server.heal(), newest(&store).number), (0, 2));
+    assert_eq!(Job::resumed(&newest(&store)).read, job.read);
+    assert_eq!(job.save(&mut writer).unwrap(), 3);
+    // It is not done, and its data is not left.
+    server.plan("PUT", "/checkpoints/", TRIES, Fault::Refused(503));
+    assert!(job.save(&mut writer).unwrap_err().is_storage());
+    assert_eq!((server.heal(), newest(&store).number), (0, 3));
+    // (That of 3 was written before it was known that there is a 2.)
+    assert_eq!(data(&server), [2, 2, 4]);
+    assert_eq!(job.save(&mut writer).unwrap(), 4);
+    assert_eq!((store.numbers().unwrap(), data(&server)), (vec![3, 4], vec![2, 4]));
+    assert_eq!(Job::resumed(&newest(&store)).finish(), undisturbed());
+}
+
+/// As S3 answers while another conditional write of the same object, or a delete, has not ended.
+#[test]
+fn that_something_else_is_under_way_does_not_mean_that_another_has_won() {
+    let server = Server::start();
+    let store = store(&server, 2);
+    let (mut job, mut writer) = (Job::new(), store.begin().unwrap());
+    for (number, fault) in [(1, Fault::Refused(409)), (2, Fault::Done(409))] {
+        job.go();
+        server.plan("PUT", "/checkpoints/", 1, fault);
+        assert_eq!((job.save(&mut writer).unwrap(), server.heal()), (number, 0), "{fault:?}");
+        assert_eq!(newest(&store).number, number);
+    }
+    server.plan("PUT", "/checkpoints/", usize::MAX, Fault::Refused(409));
+    let error = job.save(&mut writer).unwrap_err();
+    assert!(error.is_storage() && !error.is_conflict(), "{error}");
+    server.heal();
+    assert_eq!(job.save(&mut writer).unwrap(), 3);
+    assert_eq!(Job::resumed(&newest(&store)).finish(), undisturbed());
+}
+
+#[test]
+fn a_server_that_dies_is_no_damage_and_nothing_is_lost_by_waiting() {
+    let mut server = Server::start();
+    let store = store(&server, 3).changes(2);
+    let (mut job, mut writer) = (Job::new(), store.begin().unwrap());
+    for number in 1..=2 {
+        job.go();
+        assert_eq!(job.save(&mut writer).unwrap(), number);
+    }
+    server.stop();
+    job.go();
+    let error = job.save(&mut writer).unwrap_err();
+    assert!(error.is_storage() && error.to_string().contains("cannot write data/0000"), "{error}");
+    for error in [store.resume().unwrap_err(), store.numbers().unwrap_err(), store.begin().unwrap_err()] {
+        assert!(error.is_storage() && !error.is_damaged() && !error.is_nothing(), "{error}");
+    }
+    server.start_again();
+    assert_eq!(newest(&store).number, 2);
+    job.go();
+    assert_eq!(job.save(&mut writer).unwrap(), 3);
+    assert_eq!(Job::resumed(&newest(&store)).finish(), undisturbed());
+}
+
+#[test]
+fn what_cannot_be_read_is_no_damage_and_nothing_older_is_taken_instead() {
     let server = Server::start();
     let store = store(&server, 3);
+    let (mut job, mut writer) = (Job::new(), store.begin().unwrap());
+    for _ in 0..2 {
+        job.go();
+        job.save(&mut writer).unwrap();
+    }
+    store.create_savepoint("s", &newest(&store)).unwrap();
+    for status in [500, 503, 403] {
+        for folder in ["/checkpoints/", "/data/"] {
+            server.plan("GET", folder, TRIES, Fault::Refused(status));
+            let error = store.resume().unwrap_err();
+            assert!(error.is_storage() && !error.is_damaged(), "{status} {folder}: {error}");
+        }
+        server.plan("GET", "/savepoints/", TRIES, Fault::Refused(status));
+        assert!(store.resume_from_savepoint("s").unwrap_err().is_storage());
+    }
+    server.heal();
+    assert_eq!(newest(&store).number, 2);
+    // One answer that is lost is asked for again.
+    server.plan("", "", 1, Fault::Cut);
+    assert_eq!((newest(&store).number, server.heal()), (2, 0));
+}
+
+#[test]
+fn what_could_not_be_deleted_is_said_and_deleted_later() {
+    let server = Server::start();
+    let store = store(&server, 1);
     let mut writer = store.begin().unwrap();
-    assert_eq!(save(&mut writer, "1").unwrap(), 1);
-    server.set_down(true);
-    let error = save(&mut writer, "2").unwrap_err();
-    assert!(error.is_storage() && error.to_string().contains("checkpoints/0000"), "{error}");
-    let error = store.resume().unwrap_err();
-    assert!(error.is_storage(), "{error}");
-    server.set_down(false);
-    assert_eq!(newest(&store).source, b"1");
-    assert_eq!(save(&mut writer, "2").unwrap(), 2);
-    // All tries of one write are done, and none is answered: it is not known, and then found.
-    server.lose_answers(4);
-    assert!(save(&mut writer, "3").unwrap_err().is_storage());
-    assert_eq!(newest(&store).source, b"3");
-    assert_eq!(save(&mut writer, "4").unwrap(), 4);
-    assert_eq!(newest(&store).source, b"4");
+    save(&mut writer, "1").unwrap();
+    server.plan("", "", usize::MAX, Fault::Refused(503));
+    assert!(save(&mut writer, "2").unwrap_err().is_storage());
+    // (A client deletes by a POST.)
+    server.plan("POST", "", TRIES, Fault::Refused(503));
+    let saved = writer.save(State::default()).unwrap();
+    assert!(saved.undeleted.is_some_and(|error| error.is_storage()));
+    assert_eq!((saved.number, server.heal(), store.numbers().unwrap()), (2, 0, vec![1, 2]));
+    assert_eq!((save(&mut writer, "3").unwrap(), store.numbers().unwrap()), (3, vec![3]));
 }
 
 #[test]
 fn savepoints_stay() {
     let server = Server::start();
     let store = store(&server, 1);
-    let mut writer = store.begin().unwrap();
-    save(&mut writer, "1").unwrap();
+    let (mut job, mut writer) = (Job::new(), store.begin().unwrap());
+    job.go();
+    job.save(&mut writer).unwrap();
     let checkpoint = newest(&store);
-    server.lose_answers(1);
-    store.create_savepoint("s", &checkpoint).unwrap();
-    let taken = store.create_savepoint("s", &checkpoint).unwrap_err();
+    for (label, fault) in [("lost", Fault::Done(500)), ("cut", Fault::Cut)] {
+        server.plan("PUT", "/savepoints/", 1, fault);
+        store.create_savepoint(label, &checkpoint).unwrap();
+        assert_eq!(server.heal(), 0);
+    }
+    job.go();
+    job.save(&mut writer).unwrap();
+    let taken = store.create_savepoint("cut", &newest(&store)).unwrap_err();
     assert!(taken.to_string().contains("there is a savepoint of this name"), "{taken}");
-    save(&mut writer, "2").unwrap();
-    assert_eq!(store.savepoints().unwrap().len(), 1);
-    let Resumed { mut writer, checkpoint, .. } = store.resume_from_savepoint("s").unwrap();
-    assert_eq!(checkpoint.unwrap().source, b"1");
-    assert_eq!((newest(&store).number, save(&mut writer, "4").unwrap()), (3, 4));
-    store.delete_savepoint("s").unwrap();
-    assert!(store.delete_savepoint("s").unwrap_err().is_nothing());
+    assert_eq!((store.numbers().unwrap(), data(&server)), (vec![2], vec![2]));
+    let labels = || store.savepoints().unwrap().into_iter().map(|(label, _)| label).collect::<Vec<_>>();
+    assert_eq!(labels(), ["cut", "lost"]);
+    store.delete_savepoint("lost").unwrap();
+    assert_eq!(labels(), ["cut"]);
+    assert!(store.delete_savepoint("lost").unwrap_err().is_nothing());
+    assert!(store.resume_from_savepoint("lost").unwrap_err().is_nothing());
+
+    let Resumed { mut writer, checkpoint, .. } = store.resume_from_savepoint("cut").unwrap();
+    let mut job = Job::resumed(&checkpoint.unwrap());
+    assert_eq!((job.read, newest(&store).number), (20, 3));
+    assert_eq!(job.save(&mut writer).unwrap(), 4);
+    assert_eq!(Job::resumed(&newest(&store)).finish(), undisturbed());
 }
 
 #[test]
 fn a_store_may_be_used_and_dropped_within_a_runtime() {
     let server = Server::start();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let source = runtime.block_on(async {
-        let store = store(&server, 1);
-        save(&mut store.begin().unwrap(), "within").unwrap();
-        newest(&store).source
-    });
-    assert_eq!(source, b"within");
+    for mut kind in [runtime::Builder::new_multi_thread(), runtime::Builder::new_current_thread()] {
+        let runtime = kind.enable_all().build().unwrap();
+        let source = runtime.block_on(async {
+            let store = store(&server, 1);
+            save(&mut store.resume().unwrap().writer, "within").unwrap();
+            newest(&store).source
+        });
+        assert_eq!(source, b"within");
+    }
 }
 
 #[test]
 fn a_url_that_is_none_is_said_to_be() {
-    for url in ["http://x/y", "s3://", "s3:///prefix", "bucket"] {
+    for url in ["http://x", "http://x/y", "s3://", "s3:///prefix", "bucket", ""] {
         let error = Store::s3(url).unwrap_err();
-        assert!(error.to_string().contains("s3://BUCKET/PREFIX"), "{error}");
+        assert!(error.to_string().contains("is not of the form s3://BUCKET/PREFIX"), "{error}");
+    }
+}
+
+/// A command that finds the server by its environment.
+fn knowing(server: &Server, mut command: Command) -> Command {
+    command.env("AWS_ENDPOINT", server.endpoint()).env("AWS_ALLOW_HTTP", "true");
+    command.env("AWS_ACCESS_KEY_ID", KEY).env("AWS_SECRET_ACCESS_KEY", SECRET).env("AWS_REGION", "us-east-1");
+    command
+}
+
+/// The environment is that of a process, so another process has it: this same test.
+#[test]
+fn a_store_is_opened_as_the_environment_says() {
+    const CHILD: &str = "FLOODMARK_S3_TESTS_CHILD";
+    if let Some(place) = env::var_os(CHILD) {
+        let store = Store::s3(place.to_str().unwrap()).unwrap();
+        save(&mut store.begin().unwrap(), "by a child").unwrap();
+        return;
+    }
+    let server = Server::start();
+    for (place, prefix) in [("s3://bucket/a/job", "a/job/"), ("s3://bucket/b/", "b/"), ("s3://bucket", "")] {
+        let mut child = knowing(&server, Command::new(env::current_exe().unwrap()));
+        child.args(["--exact", "a_store_is_opened_as_the_environment_says", "--nocapture"]);
+        let Output { status, stdout, stderr } = child.env(CHILD, place).output().unwrap();
+        let said = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        assert!(status.success() && said[0].contains("1 passed"), "{said:?}");
+        assert_eq!(server.names(&format!("{prefix}checkpoints")).len(), 1, "{place}");
+        let store = Store::over(Arc::new(server.client()), prefix).unwrap();
+        assert_eq!(newest(&store).source, b"by a child", "{place}");
     }
 }
 
@@ -228,12 +522,8 @@ fn the_command_line_keeps_its_checkpoints_in_a_bucket() {
     lines.insert(2500, "bad");
     fs::write(&bad, lines.join("\n")).unwrap();
     let place = format!("s3://{BUCKET}/flights/state");
-    let floodmark = |args: &[&str]| -> Output {
-        let mut command = Command::new(&binary);
-        command.env("AWS_ENDPOINT", server.endpoint()).env("AWS_ALLOW_HTTP", "true");
-        command.env("AWS_ACCESS_KEY_ID", KEY).env("AWS_SECRET_ACCESS_KEY", SECRET);
-        command.env("AWS_REGION", "us-east-1").args(args).output().unwrap()
-    };
+    let floodmark =
+        |args: &[&str]| -> Output { knowing(&server, Command::new(&binary)).args(args).output().unwrap() };
     let run = |input: &Path, output: &str, extra: &[&str]| {
         let (input, output) = (input.to_str().unwrap(), folder.path().join(output));
         let job = ["--time", "departed_at", "--partition", "origin", "--key", "carrier"];
