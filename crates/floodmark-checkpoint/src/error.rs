@@ -113,8 +113,8 @@ impl fmt::Display for Error {
             ),
             Kind::Unclear { name } => write!(
                 f,
-                "{name} was written, but the storage does not show it: another writer may be at work, or the storage does not list \
-                 what it holds"
+                "{name} may be written or not: the storage says that it is there, and does not show it. Try again; if it stays like \
+                 this, the storage does not list what it holds"
             ),
             Kind::NotEmpty { place } => {
                 write!(f, "{place} holds checkpoints already: resume from them, or choose another place")

@@ -311,7 +311,8 @@ impl Store {
             // A write that was repeated because its answer was lost finds itself.
             Put::Taken => match self.objects.get(&name, None)? {
                 Some(Got::Bytes(bytes)) if bytes == manifest.encode() => Ok(()),
-                _ => Err(Error::label(label, "there is a savepoint of this name")),
+                Some(_) => Err(Error::label(label, "there is a savepoint of this name")),
+                None => Err(Error::new(Kind::Unclear { name })),
             },
         }
     }

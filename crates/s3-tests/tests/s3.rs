@@ -432,6 +432,11 @@ fn savepoints_stay() {
     let taken = store.create_savepoint("cut", &newest(&store)).unwrap_err();
     assert!(taken.to_string().contains("there is a savepoint of this name"), "{taken}");
     assert_eq!((store.numbers().unwrap(), data(&server)), (vec![2], vec![2]));
+    // That something else is under way does not mean that there is one.
+    server.plan("PUT", "/savepoints/", usize::MAX, Fault::Refused(409));
+    let unclear = store.create_savepoint("new", &newest(&store)).unwrap_err();
+    assert!(unclear.is_storage(), "{unclear}");
+    server.heal();
     let labels = || store.savepoints().unwrap().into_iter().map(|(label, _)| label).collect::<Vec<_>>();
     assert_eq!(labels(), ["cut", "lost"]);
     store.delete_savepoint("lost").unwrap();
