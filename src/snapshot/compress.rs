@@ -41,8 +41,7 @@ pub fn compress(snapshot: &[u8]) -> Result<Vec<u8>, RestoreError> {
     let mut reader = Reader::new(snapshot)?;
     let mut bytes = Vec::new();
     put_header(&mut bytes);
-    while !reader.is_at_end() {
-        let raw = reader.raw()?;
+    while let Some(raw) = reader.next_raw(&mut bytes)? {
         let mut packed = (raw.payload.len() as u64).to_le_bytes().to_vec();
         if raw.tag & COMPRESSED == 0 {
             packed.extend(lz4_flex::block::compress(raw.payload));
@@ -66,8 +65,7 @@ pub fn decompress(snapshot: &[u8]) -> Result<Cow<'_, [u8]>, RestoreError> {
     let (mut reader, mut is_plain) = (Reader::new(snapshot)?, true);
     let mut bytes = Vec::new();
     put_header(&mut bytes);
-    while !reader.is_at_end() {
-        let raw = reader.raw()?;
+    while let Some(raw) = reader.next_raw(&mut bytes)? {
         is_plain &= raw.tag & COMPRESSED == 0;
         match raw.tag & COMPRESSED {
             0 => raw.write(&mut bytes),

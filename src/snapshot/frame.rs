@@ -208,9 +208,14 @@ impl<'a> Reader<'a> {
         Ok(Raw { tag, payload, checksum })
     }
 
+    /// The next section as it stands there, until the end; that, and whatever follows it, is copied.
     #[cfg(feature = "lz4")]
-    pub(super) fn is_at_end(&self) -> bool {
-        self.rest.is_empty()
+    pub(super) fn next_raw(&mut self, bytes: &mut Vec<u8>) -> Result<Option<Raw<'a>>, RestoreError> {
+        if self.rest.first().is_none_or(|&tag| tag == Section::End as u8) {
+            bytes.extend_from_slice(self.rest);
+            return Ok(None);
+        }
+        self.raw().map(Some)
     }
 
     /// The payload of the next section, which must be this one.
