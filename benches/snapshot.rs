@@ -47,6 +47,7 @@ fn snapshot(criterion: &mut Criterion) {
         group.bench_function("read and compact", |bencher| {
             bencher.iter(|| Chain::read(&[&bytes]).expect("the snapshot is sound").compact());
         });
+        let (stepped, _) = in_steps(&mut windows, None);
         let anew = || fresh(WINDOW, count_and_sum());
         one_slice_of_two(&mut group, &mut windows, anew, (partitions[0], &stream));
         let dump = postcard::to_allocvec(&map).expect("plain data serializes");
@@ -57,7 +58,6 @@ fn snapshot(criterion: &mut Criterion) {
         println!("snapshot {keys} keys: {} bytes for {entries} entries; by hand {}", bytes.len(), dump.len());
         #[cfg(feature = "lz4")]
         println!("snapshot {keys} keys: {} bytes compressed", compressed(&mut group, &bytes));
-        let (stepped, _) = in_steps(&mut windows, None);
         for bytes in [&bytes, &stepped] {
             let mut windows = fresh(WINDOW, count_and_sum()).restore(bytes).expect("the snapshot is sound");
             let (mut checksum, mut expected) = (Checksum::default(), Checksum::default());
