@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use floodmark::snapshot::Chain;
+use floodmark::snapshot::{Chain, SnapshotId};
 use floodmark::{RestoreError, Timestamp};
 
 use crate::error::{Error, Kind};
-use crate::manifest::{Attempt, Manifest, Piece, Stored, Unreadable, VERSION};
+use crate::manifest::{Attempt, MAGIC, Manifest, Piece, Stored, Unreadable, VERSION};
 use crate::store::Store;
 use crate::writer::{attempts_of_a_new_writer, now};
 
@@ -26,8 +26,8 @@ pub struct Checkpoint {
     pub sink: Vec<u8>,
     pub(crate) kernels: Vec<Vec<Vec<u8>>>,
     pub(crate) attempt: Attempt,
-    /// What the snapshots are in the place that it was read from.
-    pub(crate) pieces: Vec<Vec<Piece>>,
+    /// What is stored of each kernel in the place that it was read from; none where the snapshots are in the manifest itself.
+    pub(crate) stored: Vec<Option<Kernel>>,
 }
 
 /// A checkpoint or a savepoint that cannot be used.
@@ -43,6 +43,14 @@ impl fmt::Display for Damaged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} is damaged: {}", self.name, self.why)
     }
+}
+
+/// What is stored of a kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kernel {
+    pub(crate) pieces: Vec<Piece>,
+    /// Which snapshot the last of them is.
+    pub(crate) last: SnapshotId,
 }
 
 impl Checkpoint {
@@ -63,6 +71,11 @@ impl Checkpoint {
     /// The snapshots of one of them: a full one, and those of the changes since.
     pub fn snapshots(&self, kernel: usize) -> Vec<&[u8]> {
         self.kernels.get(kernel).into_iter().flatten().map(Vec::as_slice).collect()
+    }
+
+    /// Whether these bytes begin with the magic number of a savepoint, or of a checkpoint's manifest.
+    pub fn has_magic(bytes: &[u8]) -> bool {
+        bytes.starts_with(&MAGIC)
     }
 
     /// Reads a savepoint that was copied out of a store: it is one file, and all there is of it.
@@ -92,22 +105,30 @@ impl Checkpoint {
         mut read: impl FnMut(&Stored) -> Result<Result<Vec<u8>, String>, Error>,
     ) -> Result<Self, Flaw> {
         let Manifest { number, label, taken, attempt, kernels: pieces, source, sink, .. } = manifest;
-        let mut kernels = Vec::new();
-        for (kernel, pieces) in pieces.iter().enumerate() {
-            let mut snapshots = Vec::new();
+        let (mut kernels, mut stored) = (Vec::new(), Vec::new());
+        for (kernel, pieces) in pieces.into_iter().enumerate() {
+            let (mut snapshots, mut there) = (Vec::new(), Some(Vec::new()));
             for piece in pieces {
                 let bytes = match piece {
-                    Piece::Inline(bytes) => bytes.clone(),
-                    Piece::Stored(stored) => read(stored)?.map_err(Flaw::Damage)?,
+                    Piece::Inline(bytes) => {
+                        there = None;
+                        bytes
+                    }
+                    Piece::Stored(of) => {
+                        let bytes = read(&of)?.map_err(Flaw::Damage)?;
+                        there.iter_mut().for_each(|there| there.push(Piece::Stored(of.clone())));
+                        bytes
+                    }
                 };
                 snapshots.push(plain(bytes).map_err(|error| Flaw::of_snapshot(kernel, error))?);
             }
             let chain: Vec<&[u8]> = snapshots.iter().map(Vec::as_slice).collect();
-            Chain::read(&chain).map_err(|error| Flaw::of_snapshot(kernel, error))?;
+            let chain = Chain::read(&chain).map_err(|error| Flaw::of_snapshot(kernel, error))?;
+            stored.push(there.map(|pieces| Kernel { pieces, last: chain.id() }));
             kernels.push(snapshots);
         }
         let taken = Timestamp::from_micros(taken);
-        Ok(Self { number, label, taken, source, sink, kernels, attempt, pieces })
+        Ok(Self { number, label, taken, source, sink, kernels, attempt, stored })
     }
 
     /// All of it in one object.

@@ -9,7 +9,7 @@ pub(crate) const CHECKPOINTS: &str = "checkpoints";
 pub(crate) const DATA: &str = "data";
 pub(crate) const SAVEPOINTS: &str = "savepoints";
 
-const MAGIC: [u8; 8] = *b"FLOODCKP";
+pub(crate) const MAGIC: [u8; 8] = *b"FLOODCKP";
 /// The newest version of the format, and the only one so far.
 pub(crate) const VERSION: u16 = 1;
 const FRAME_BYTES: usize = 8 + 2 + 8 + 4;

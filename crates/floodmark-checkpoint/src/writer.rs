@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use floodmark::snapshot::{Link, SnapshotId};
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Kernel};
 use crate::error::{Error, Kind};
 use crate::manifest::{
     Attempt, CHECKPOINTS, DATA, LAST, Manifest, Piece, Stored, checkpoint_name, data_name, number_of,
@@ -44,25 +44,6 @@ pub struct Writer {
     lost_to: Option<u64>,
 }
 
-/// What is stored of a kernel.
-#[derive(Clone, Debug)]
-struct Kernel {
-    pieces: Vec<Piece>,
-    last: SnapshotId,
-}
-
-impl Kernel {
-    /// What is stored of those that a checkpoint is of.
-    fn all_of(checkpoint: &Checkpoint) -> Vec<Self> {
-        let of = |(kernel, pieces): (usize, &Vec<Piece>)| {
-            let chain = checkpoint.chain(kernel).ok()?;
-            Some(Self { pieces: pieces.clone(), last: chain.id() })
-        };
-        // (It has been read, so none of them is missing.)
-        checkpoint.pieces.iter().enumerate().map_while(of).collect()
-    }
-}
-
 /// What is to be stored of a kernel.
 struct Coming {
     /// What the snapshot goes on from.
@@ -93,7 +74,7 @@ impl Writer {
             next: newest + 1,
             attempt: attempts_of_a_new_writer()?,
             before: from.map(|checkpoint| (checkpoint.number, checkpoint.attempt)),
-            kernels: from.map(Kernel::all_of).unwrap_or_default(),
+            kernels: from.iter().flat_map(|from| from.stored.iter().map_while(Clone::clone)).collect(),
             needed: BTreeMap::new(),
             // What was read is the newest that is intact.
             damaged: numbers.iter().copied().filter(|&n| from.is_some_and(|from| n > from.number)).collect(),

@@ -98,7 +98,7 @@ impl Read {
         let checkpoint = match place {
             Place::Folder(path) if is_file(place) => {
                 let bytes = fs::read(path).map_err(|error| Stop::io("read", path, &error))?;
-                if !bytes.starts_with(b"FLOODCKP") {
+                if !Checkpoint::has_magic(&bytes) {
                     let plain =
                         decompress(&bytes).map_err(|error| Stop::Failed(format!("{name}: {error}")))?;
                     return Ok(Self { name, snapshots: vec![plain.into_owned()], about: String::new() });
