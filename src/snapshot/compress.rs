@@ -62,17 +62,29 @@ pub fn compress(snapshot: &[u8]) -> Result<Vec<u8>, RestoreError> {
 ///
 /// When the bytes are no snapshot, are cut short, or cannot be decompressed. Other damage is found when the snapshot is read.
 pub fn decompress(snapshot: &[u8]) -> Result<Cow<'_, [u8]>, RestoreError> {
-    let (mut reader, mut is_plain) = (Reader::new(snapshot)?, true);
+    if is_plain(snapshot)? {
+        return Ok(Cow::Borrowed(snapshot));
+    }
+    let mut reader = Reader::new(snapshot)?;
     let mut bytes = Vec::new();
     put_header(&mut bytes);
     while let Some(raw) = reader.next_raw(&mut bytes)? {
-        is_plain &= raw.tag & COMPRESSED == 0;
         match raw.tag & COMPRESSED {
             0 => raw.write(&mut bytes),
             _ => Raw { tag: raw.tag & !COMPRESSED, payload: &unpack(raw.payload)?, ..raw }.write(&mut bytes),
         }
     }
-    Ok(if is_plain { Cow::Borrowed(snapshot) } else { Cow::Owned(bytes) })
+    Ok(Cow::Owned(bytes))
+}
+
+/// Whether nothing is compressed, and so nothing has to be copied.
+fn is_plain(snapshot: &[u8]) -> Result<bool, RestoreError> {
+    let mut reader = Reader::new(snapshot)?;
+    let mut is_plain = true;
+    while let Some(raw) = reader.next_raw(&mut Vec::new())? {
+        is_plain &= raw.tag & COMPRESSED == 0;
+    }
+    Ok(is_plain)
 }
 
 /// What a compressed section holds.
