@@ -91,6 +91,8 @@ pub struct Windowing<K, V, A: Aggregate<V>> {
     pub(crate) outcomes: Outcomes,
     /// There were late events in the last block of a batch.
     pub(crate) late_lately: bool,
+    /// A snapshot had to hold something for many of them.
+    pub(crate) holds_lately: bool,
     /// A buffer for the keys of a block that have an index.
     pub(crate) numbered: Vec<K>,
     /// The snapshot that is being taken, and the last one that was.
@@ -130,6 +132,7 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
             peak_bytes: 0,
             outcomes: Outcomes::default(),
             late_lately: false,
+            holds_lately: false,
             numbered: Vec::new(),
             cut: None,
             last_cut: None,

@@ -126,6 +126,42 @@ proptest! {
     }
 }
 
+/// What has been held since the last step waits: how much a step does follows from what it is told alone.
+#[test]
+fn s1_a_step_gives_out_what_it_is_told() {
+    const KEYS: u64 = 50_000;
+    for indexed in [false, true] {
+        let config = Config::tumbling(TimeDelta::seconds(1)).ascending();
+        let mut kernel = build(&config, indexed);
+        let input = kernel.add_partition();
+        let (keys, values): (Vec<u64>, Vec<i64>) = (0..KEYS).map(|key| (key, 1)).unzip();
+        let times = vec![0; KEYS as usize];
+        let push = |kernel: &mut Kernel| {
+            let batch = kernel.push_batch(input, floodmark::Times::micros(&times), &keys, &values).unwrap();
+            assert_eq!(batch.accepted(), KEYS);
+        };
+        push(&mut kernel);
+        let expected = kernel.snapshot();
+        let _ = kernel.begin_snapshot(None).unwrap();
+        // All entries change, and so all have to be held now.
+        push(&mut kernel);
+        let (mut bytes, mut steps) = (Vec::new(), 0);
+        loop {
+            let before = bytes.len();
+            let progress = kernel.write_snapshot(100, &mut bytes);
+            assert!(bytes.len() - before < 8192, "{} bytes in one step", bytes.len() - before);
+            steps += 1;
+            if progress != SnapshotProgress::More {
+                break;
+            }
+        }
+        // (The last steps may have given out a little more than they were told.)
+        assert!((KEYS / 100 - 20..=KEYS / 100 + 20).contains(&steps), "{steps} steps");
+        let restored = build(&config, indexed).restore(&bytes).unwrap();
+        assert!(restored.snapshot() == expected);
+    }
+}
+
 /// A kernel with a slice for each second, in each the same keys.
 fn minutes_of(seconds: i64, keys: u64, sliding: bool) -> (Kernel, floodmark::Partition) {
     let config = match sliding {

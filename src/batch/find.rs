@@ -14,6 +14,9 @@ use crate::time::Timestamp;
 
 /// How the partials of a block's events are found.
 pub(super) trait Find<K, V, A: Aggregate<V>, Q>: Copy {
+    /// Whether what is about to change is held, each when it is found.
+    const HOLDS: bool = false;
+
     /// What tells where a key's partial is.
     fn place(hashing: &Hashing<K>, key: &Q, index: Option<&u32>) -> u64;
 
@@ -30,6 +33,11 @@ pub(super) trait Find<K, V, A: Aggregate<V>, Q>: Copy {
 
     /// The same, held for the snapshot that is being taken.
     fn get_held<'e>(entries: &'e mut Entries<K, A::Acc>, place: u64, key: &Q) -> Option<&'e mut A::Acc>;
+
+    /// Where the partial of a key is that is about to change, and whether a snapshot has still to [hold](Self::put_held) it.
+    fn note(entries: &mut Entries<K, A::Acc>, place: u64, key: &Q, hashing: &Hashing<K>) -> (usize, bool);
+
+    fn put_held(entries: &mut Entries<K, A::Acc>, spot: usize);
 
     /// Adds an event that it finds no partial for, if nothing but the entries changes by it; whether it did.
     fn add_absent(
@@ -71,6 +79,15 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>> Find<K, V, A, Q> for
     }
 
     #[inline(always)]
+    fn note(entries: &mut Entries<K, A::Acc>, hash: u64, key: &Q, _: &Hashing<K>) -> (usize, bool) {
+        entries.table_mut().note(hash, key)
+    }
+
+    fn put_held(entries: &mut Entries<K, A::Acc>, spot: usize) {
+        entries.table_mut().put_held(spot);
+    }
+
+    #[inline(always)]
     fn add_absent(
         algebra: &Algebra<K, V, A>,
         entries: &mut Entries<K, A::Acc>,
@@ -82,13 +99,15 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>> Find<K, V, A, Q> for
     }
 }
 
-/// The same while a snapshot is being taken: what an event changes is held first.
+/// The same while a snapshot is being taken: what an event changes is held when it is found.
 #[derive(Clone, Copy)]
 pub(super) struct Holding<F>(pub(super) F);
 
 impl<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>, F: Find<K, V, A, Q>> Find<K, V, A, Q>
     for Holding<F>
 {
+    const HOLDS: bool = true;
+
     #[inline(always)]
     fn add_block(
         _: &Algebra<K, V, A>,
@@ -112,6 +131,15 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>, F: Find<K, V, A, Q>>
     #[inline(always)]
     fn get_held<'e>(entries: &'e mut Entries<K, A::Acc>, place: u64, key: &Q) -> Option<&'e mut A::Acc> {
         F::get_held(entries, place, key)
+    }
+
+    #[inline(always)]
+    fn note(entries: &mut Entries<K, A::Acc>, place: u64, key: &Q, hashing: &Hashing<K>) -> (usize, bool) {
+        F::note(entries, place, key, hashing)
+    }
+
+    fn put_held(entries: &mut Entries<K, A::Acc>, spot: usize) {
+        F::put_held(entries, spot);
     }
 
     #[inline(always)]
@@ -163,6 +191,23 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>> Find<K, V, A, Q> for
         let dense = entries.dense_mut()?;
         dense.hold(index as usize);
         dense.get_mut(index as usize)
+    }
+
+    #[inline(always)]
+    fn note(entries: &mut Entries<K, A::Acc>, index: u64, key: &Q, hashing: &Hashing<K>) -> (usize, bool) {
+        match entries.dense_mut() {
+            Some(dense) if index < Numbering::<K>::BEYOND => (index as usize, dense.note(index as usize)),
+            _ => {
+                entries.hold(hashing.hash(key), key);
+                (0, false)
+            }
+        }
+    }
+
+    fn put_held(entries: &mut Entries<K, A::Acc>, spot: usize) {
+        if let Some(dense) = entries.dense_mut() {
+            dense.put_held(spot);
+        }
     }
 
     #[inline(always)]

@@ -21,7 +21,7 @@ use crate::error::{Rejected, UnequalColumns};
 use crate::key::ToKey;
 use crate::operator::{Offered, Windowing};
 use crate::output::Admission;
-use crate::slice::{Algebra, Entries, Tables};
+use crate::slice::{Algebra, Entries, OpenPair, Tables};
 use crate::time::Timestamp;
 use crate::watermark::{Partition, Progress, Watch, WatchEach, WatchOne, Watched};
 
@@ -29,6 +29,8 @@ use crate::watermark::{Partition, Progress, Watch, WatchEach, WatchOne, Watched}
 const BLOCK: usize = 256;
 /// A run of fewer events than this says that they alternate between slices.
 const SHORT: usize = 32;
+/// If a snapshot has to hold something for one of so many events, what they change is found before the first is held.
+const OFTEN: usize = 16;
 
 /// The times of a batch's events.
 ///
@@ -289,27 +291,6 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         }
     }
 
-    /// The same for the entries of slices: whether one is held already is as good as random, and a branch that is taken
-    /// wrongly keeps their misses apart.
-    #[inline(never)]
-    fn touch_entries<Q: ToKey<K>, F: Find<K, V, A, Q>>(
-        &mut self,
-        _: F,
-        columns: &Columns<'_, Q, V>,
-        from: usize,
-        end: usize,
-    ) {
-        let Self { store, algebra, .. } = self;
-        let mut tables = store.open_tables();
-        let touched = (from..end).map(|place| {
-            let key = &columns.keys[place];
-            let at = F::place(&algebra.hashing, key, columns.indices.get(place));
-            let table = tables.at(columns.time(place));
-            usize::from(table.is_some_and(|table| F::get(table, at, key).is_some()))
-        });
-        black_box(touched.sum::<usize>());
-    }
-
     // Events that go into slices.
 
     /// Tells the events' indices first.
@@ -356,18 +337,26 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         next: &mut usize,
         end: usize,
     ) {
-        if self.open_to_hold() {
-            self.touch_entries(find, columns, *next, end);
-        }
+        let mut is_calm = true;
         while *next < end {
-            match self.open_to_hold() {
-                true => match self.run(Holding(find), columns, partitions, next, end) {
-                    Stop::End => {}
-                    Stop::Heap { before, after } => self.note_heap(columns.time(*next - 1), before, after),
-                    Stop::Other => self.take_other(columns, partitions, next),
-                },
-                false => self.take_other(columns, partitions, next),
+            if !self.open_to_hold() {
+                self.take_other(columns, partitions, next);
+                continue;
             }
+            let (first, left) = (*next, self.store.left_to_hold());
+            let calm = match self.holds_lately {
+                _ if !is_calm => None,
+                true => self.run_calm(find, columns, partitions, next, end),
+                false => self.run_calm(Holding(find), columns, partitions, next, end),
+            };
+            is_calm = calm.is_some();
+            match calm.unwrap_or_else(|| self.run(Holding(find), columns, partitions, next, end)) {
+                Stop::End => {}
+                Stop::Heap { before, after } => self.note_heap(columns.time(*next - 1), before, after),
+                Stop::Other => self.take_other(columns, partitions, next),
+            }
+            // One block is like the one before: finding all first is worth it where much is held.
+            self.holds_lately = left.saturating_sub(self.store.left_to_hold()) * OFTEN > *next - first;
         }
         // Single events go the long way, which holds what they change.
         self.store.close();
@@ -444,6 +433,9 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let in_micros = |time: i64| Some(time.wrapping_mul(events.unit));
         pair.change(!matches!(sides, Sides::After), !matches!(sides, Sides::Before));
         let algebra = &self.algebra;
+        if !F::HOLDS && pair.left_to_hold() > 0 {
+            hold_all(find, algebra, &mut pair, &events);
+        }
         let is_added = F::add_block(algebra, &mut pair, sides, &events);
         let (taken, stop) = match (sides, &mut *pair.tables) {
             _ if is_added => (events.times.len(), Stop::End),
@@ -632,6 +624,30 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             Err(reason) => Err(Rejected::new(index, reason)),
         };
         self.outcomes.push(index, outcome);
+    }
+}
+
+/// Holds all that the events of a block are about to change for the snapshot that is being taken: all is found before the first
+/// is held, so that misses overlap.
+#[inline(never)]
+fn hold_all<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>, F: Find<K, V, A, Q>>(
+    _: F,
+    algebra: &Algebra<K, V, A>,
+    pair: &mut OpenPair<'_, K, A::Acc>,
+    events: &Columns<'_, Q, V>,
+) {
+    let mut noted = [(0, 0); BLOCK];
+    let mut count = 0;
+    for (event, time, key, _) in events.all() {
+        let side = usize::from(time.wrapping_mul(events.unit) >= pair.edge);
+        let place = F::place(&algebra.hashing, key, events.indices.get(event));
+        let (spot, is_new) = F::note(&mut pair.tables[side], place, key, &algebra.hashing);
+        // (No branch for what may well be random.)
+        noted[count % BLOCK] = (side, spot);
+        count += usize::from(is_new);
+    }
+    for &(side, spot) in &noted[..count] {
+        F::put_held(&mut pair.tables[side], spot);
     }
 }
 

@@ -85,7 +85,7 @@ pub(crate) struct Firing<K, T> {
 /// The keys that had not been handed out when a snapshot began.
 #[derive(Debug)]
 struct Cut<K> {
-    put: fn(&K, Vec<u8>) -> Vec<u8>,
+    put: fn(&K, &mut Vec<u8>),
     /// Those that are still to be held: from there on, or so many of `Firing::list`. They come in the order in which they
     /// are handed out, and always before that.
     left: Option<Left>,
@@ -236,7 +236,7 @@ impl<K, T> Firing<K, T> {
 // A snapshot that is being taken.
 impl<K, T> Firing<K, T> {
     /// Begins to hold the keys that have not been handed out.
-    pub(crate) fn begin_cut(&mut self, put: fn(&K, Vec<u8>) -> Vec<u8>) {
+    pub(crate) fn begin_cut(&mut self, put: fn(&K, &mut Vec<u8>)) {
         let Some(drain) = &self.drain else { return };
         let left = drain.scan.map_or(Left::Listed(self.list.len()), Left::Scan);
         let mut run = Run::new();
@@ -246,16 +246,14 @@ impl<K, T> Firing<K, T> {
         self.cut = Some(Cut { put, left: Some(left), run });
     }
 
-    /// Holds some keys, and gives out what has been held, and how many that is; none if all are held.
+    /// Holds some keys, and gives out what has been held, and at how many it has looked; none if all are held.
     pub(crate) fn hold_some(&mut self, most: usize, store: &Store<K, T>) -> Option<(Run, usize)> {
         let more = self.hold_next(most, store);
-        let cut = self.cut.as_mut()?;
-        let run = cut.run.take();
-        let count = run.count as usize;
+        let run = self.cut.as_mut()?.run.take();
         if !more {
             self.cut = None;
         }
-        Some((run, count))
+        Some((run, most))
     }
 
     /// Holds so many keys more; whether there may be others.

@@ -125,7 +125,7 @@ pub(crate) struct Keyed<K, T> {
 }
 
 /// Appends a cell, or that it is gone.
-type PutCell<K, T> = fn(u32, Option<&Cell<K, T>>, Vec<u8>) -> Vec<u8>;
+type PutCell<K, T> = fn(u32, Option<&Cell<K, T>>, &mut Vec<u8>);
 
 /// What a snapshot that is being taken still has to hold: what a cell was is encoded before the cell changes.
 #[derive(Debug)]
@@ -302,7 +302,7 @@ impl<K, T> Keyed<K, T> {
             }
         }
         let run = cut.run.take();
-        if looked == 0 && run.count == 0 {
+        if looked == 0 && run.is_empty() {
             self.cut = None;
             return None;
         }

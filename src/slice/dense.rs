@@ -196,16 +196,24 @@ impl<K, T> Dense<K, T> {
 
     /// Holds an entry that is about to change; whether it is there. One that comes now comes too late.
     pub(crate) fn hold(&mut self, index: usize) -> bool {
-        let is_here = self.has(index);
-        if let Some(marks) = &mut self.marks {
-            let (page, place) = (index / PAGE, index % PAGE);
-            let places = self.keys.get(page).zip(self.partials.get(page)).filter(|_| is_here);
-            marks.hold(
-                index,
-                places.and_then(|(keys, partials)| Some((keys.get(place)?, partials.get(place)?))),
-            );
+        if let Some(mut marks) = self.marks.take() {
+            marks.hold(index, |index| self.at(index));
+            self.marks = Some(marks);
         }
-        is_here
+        self.has(index)
+    }
+
+    /// The same in two steps, as of a table.
+    #[inline(always)]
+    pub(crate) fn note(&mut self, index: usize) -> bool {
+        self.marks.as_mut().is_some_and(|marks| marks.note(index))
+    }
+
+    pub(crate) fn put_held(&mut self, index: usize) {
+        if let Some(mut marks) = self.marks.take() {
+            marks.put(index, |index| self.at(index));
+            self.marks = Some(marks);
+        }
     }
 
     pub(crate) fn hold_some(&mut self, most: usize) -> usize {
@@ -215,8 +223,9 @@ impl<K, T> Dense<K, T> {
         looked
     }
 
-    pub(crate) fn is_held(&self) -> bool {
-        self.marks.as_ref().is_none_or(Marks::is_done)
+    #[inline]
+    pub(crate) fn left_to_hold(&self) -> usize {
+        self.marks.as_ref().map_or(0, Marks::left)
     }
 
     pub(crate) fn take_held(&mut self) -> Run {

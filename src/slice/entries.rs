@@ -208,15 +208,16 @@ impl<K, T> Entries<K, T> {
         let mut looked = self.table.hold_some(most);
         let mut run = self.table.take_held();
         if let Some(dense) = &mut self.dense {
-            looked += dense.hold_some(most - looked);
+            looked += dense.hold_some(most.saturating_sub(looked));
             run.append(dense.take_held());
         }
         (run, looked)
     }
 
-    /// Whether all that has to be held is.
-    pub(crate) fn is_held(&self) -> bool {
-        self.table.is_held() && self.dense.as_ref().is_none_or(|dense| dense.is_held())
+    /// How much is still to be held, in groups of entries.
+    #[inline]
+    pub(crate) fn left_to_hold(&self) -> usize {
+        self.table.left_to_hold() + self.dense.as_ref().map_or(0, |dense| dense.left_to_hold())
     }
 }
 

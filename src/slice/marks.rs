@@ -1,82 +1,141 @@
 //! What a snapshot that is being taken still has to hold of a table.
 
+use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 
 /// Appends an entry.
-pub(crate) type PutEntry<K, T> = fn(&K, &T, Vec<u8>) -> Vec<u8>;
+pub(crate) type PutEntry<K, T> = fn(&K, &T, &mut Vec<u8>);
 
-/// Records of a snapshot, encoded.
-#[derive(Debug)]
+/// Records of a snapshot, encoded, in pieces: so that none of them has to move as others come, and they can be given out a
+/// few at a time.
+#[derive(Debug, Default)]
 pub(crate) struct Run {
+    pieces: VecDeque<Piece>,
+}
+
+/// Some records.
+#[derive(Debug, Default)]
+pub(crate) struct Piece {
     pub(crate) count: u64,
     pub(crate) records: Vec<u8>,
 }
 
+impl Piece {
+    /// Bytes from which on records go into another.
+    const FULL: usize = 4096;
+}
+
 impl Run {
     pub(crate) const fn new() -> Self {
-        Self { count: 0, records: Vec::new() }
+        Self { pieces: VecDeque::new() }
     }
 
     pub(crate) fn append(&mut self, mut other: Self) {
-        self.count += other.count;
-        match self.records.is_empty() {
-            true => self.records = other.records,
-            false => self.records.append(&mut other.records),
+        match self.pieces.is_empty() {
+            true => *self = other,
+            false => self.pieces.append(&mut other.pieces),
         }
     }
 
     /// Puts a record behind the others.
-    pub(crate) fn put(&mut self, put: impl FnOnce(Vec<u8>) -> Vec<u8>) {
-        self.records = put(core::mem::take(&mut self.records));
-        self.count += 1;
+    #[inline]
+    pub(crate) fn put(&mut self, put: impl FnOnce(&mut Vec<u8>)) {
+        match self.pieces.back_mut() {
+            Some(piece) if piece.records.len() < Piece::FULL => {
+                put(&mut piece.records);
+                piece.count += 1;
+            }
+            _ => self.put_first(put),
+        }
+    }
+
+    #[inline(never)]
+    fn put_first(&mut self, put: impl FnOnce(&mut Vec<u8>)) {
+        let mut piece = Piece { count: 1, records: Vec::new() };
+        if !self.pieces.is_empty() {
+            // (There are many: it will be full, too.)
+            piece.records.reserve_exact(Piece::FULL + Piece::FULL / 16);
+        }
+        put(&mut piece.records);
+        self.pieces.push_back(piece);
     }
 
     /// Takes all out.
     pub(crate) fn take(&mut self) -> Self {
-        core::mem::replace(self, Self::new())
+        core::mem::take(self)
+    }
+
+    /// Takes the first piece out.
+    pub(crate) fn pop(&mut self) -> Option<Piece> {
+        self.pieces.pop_front()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = &Piece> {
+        self.pieces.iter()
     }
 }
 
-/// One bit for each spot: whether its entry is in the snapshot already, or has come too late for it.
+/// Spots that are held together: those next to one that changes are near, and while a table is held it has to be
+/// asked less often whether something is to be done.
+const GROUP: usize = 8;
+
+/// One bit for each group of spots: whether its entries are in the snapshot already, or have come too late for it.
 #[derive(Debug)]
-pub(crate) struct Held {
+struct Held {
     words: Vec<u64>,
-    /// All spots before this are.
+    /// All groups before this are.
     next: usize,
+    /// Groups that are not.
+    left: usize,
 }
 
 impl Held {
     const WORD: usize = u64::BITS as usize;
 
-    pub(crate) fn none_of(spots: usize) -> Self {
-        Self { words: vec![0; spots.div_ceil(Self::WORD)], next: 0 }
+    fn none_of(spots: usize) -> Self {
+        let left = spots.div_ceil(GROUP);
+        let mut words = vec![0; left.div_ceil(Self::WORD)];
+        if let Some(last) = words.last_mut().filter(|_| !left.is_multiple_of(Self::WORD)) {
+            // What is beyond comes too late.
+            *last = u64::MAX << (left % Self::WORD);
+        }
+        Self { words, next: 0, left }
     }
 
-    /// From here on it is; whether it was not. What is beyond has come too late.
+    /// From here on the group of a spot is; whether it was not.
     #[inline]
-    pub(crate) fn hold(&mut self, spot: usize) -> bool {
-        if spot < self.next {
-            return false;
-        }
-        let Some(word) = self.words.get_mut(spot / Self::WORD) else { return false };
-        let bit = 1 << (spot % Self::WORD);
+    fn hold(&mut self, spot: usize) -> bool {
+        let group = spot / GROUP;
+        let Some(word) = self.words.get_mut(group / Self::WORD) else { return false };
+        let bit = 1 << (group % Self::WORD);
         let is_new = *word & bit == 0;
         *word |= bit;
+        self.left -= usize::from(is_new);
         is_new
     }
 
-    /// The next spot that is not; from then on it is.
-    pub(crate) fn next(&mut self) -> Option<usize> {
-        while let Some(word) = self.words.get(self.next / Self::WORD) {
-            let left = !word >> (self.next % Self::WORD);
+    /// The first spot of the next group that is not; from then on it is.
+    fn next(&mut self) -> Option<usize> {
+        if self.left == 0 {
+            return None;
+        }
+        while let Some(word) = self.words.get_mut(self.next / Self::WORD) {
+            let left = !*word >> (self.next % Self::WORD);
             if left == 0 {
                 self.next = (self.next / Self::WORD + 1) * Self::WORD;
                 continue;
             }
-            let spot = self.next + left.trailing_zeros() as usize;
-            self.next = spot + 1;
-            return Some(spot);
+            let group = self.next + left.trailing_zeros() as usize;
+            *word |= 1 << (group % Self::WORD);
+            self.left -= 1;
+            self.next = group + 1;
+            return Some(group * GROUP);
         }
         None
     }
@@ -107,23 +166,40 @@ impl<K, T> Marks<K, T> {
         core::mem::replace(self, Self::too_late(self.put))
     }
 
-    pub(crate) fn is_done(&self) -> bool {
-        self.held.is_none()
+    /// Groups that are still to be held.
+    #[inline]
+    pub(crate) fn left(&self) -> usize {
+        self.held.as_ref().map_or(0, |held| held.left)
     }
 
-    /// Holds what is at a spot, if anything is: it is about to change.
+    /// Holds what is at a spot and those next to it, if anything is: it is about to change.
     #[inline]
-    pub(crate) fn hold(&mut self, spot: usize, entry: Option<(&K, &T)>) {
-        if self.held.as_mut().is_some_and(|held| held.hold(spot))
-            && let Some(entry) = entry
-        {
-            self.put(entry);
+    pub(crate) fn hold<'a>(&mut self, spot: usize, at: impl Fn(usize) -> Option<(&'a K, &'a T)>)
+    where
+        K: 'a,
+        T: 'a,
+    {
+        if self.note(spot) {
+            self.put(spot, at);
         }
     }
 
+    /// The same in two steps: whether what is at a spot and those next to it is still to be [put](Self::put).
+    #[inline]
+    pub(crate) fn note(&mut self, spot: usize) -> bool {
+        self.held.as_mut().is_some_and(|held| held.hold(spot))
+    }
+
     #[inline(never)]
-    fn put(&mut self, (key, partial): (&K, &T)) {
-        self.run.put(|records| (self.put)(key, partial, records));
+    pub(crate) fn put<'a>(&mut self, spot: usize, at: impl Fn(usize) -> Option<(&'a K, &'a T)>)
+    where
+        K: 'a,
+        T: 'a,
+    {
+        let first = spot / GROUP * GROUP;
+        for (key, partial) in (first..first + GROUP).filter_map(at) {
+            self.run.put(|records| (self.put)(key, partial, records));
+        }
     }
 
     /// Holds some entries; at how many spots it has looked.
@@ -136,14 +212,10 @@ impl<K, T> Marks<K, T> {
         while looked < most
             && let Some(held) = &mut self.held
         {
-            looked += 1;
+            looked += GROUP;
             match held.next() {
                 None => self.held = None,
-                Some(spot) => {
-                    if let Some(entry) = at(spot) {
-                        self.put(entry);
-                    }
-                }
+                Some(first) => self.put(first, &at),
             }
         }
         looked
@@ -156,5 +228,21 @@ impl<K, T> Marks<K, T> {
     /// What has been held since this was asked for last.
     pub(crate) fn take(&mut self) -> Run {
         self.run.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_beyond_the_spots_that_were_there_comes_too_late() {
+        for spots in [0, 1, 8, 9, 256, 512, 520] {
+            let mut held = Held::none_of(spots);
+            assert!((spots.next_multiple_of(GROUP)..2000).all(|spot| !held.hold(spot)), "of {spots} spots");
+            let is_held: Vec<usize> = core::iter::from_fn(|| held.next()).collect();
+            assert_eq!(is_held, (0..spots).step_by(GROUP).collect::<Vec<_>>());
+            assert_eq!(held.left, 0);
+        }
     }
 }

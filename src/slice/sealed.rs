@@ -162,7 +162,7 @@ pub(crate) struct Cut<K, T> {
 impl<K, T> Cut<K, T> {
     /// Keeps what has been held of a slice until it is fetched.
     pub(crate) fn keep(&mut self, slice: i64, run: Run) {
-        self.held.entry(slice).or_insert_with(Run::new).append(run);
+        self.held.entry(slice).or_default().append(run);
     }
 }
 

@@ -219,6 +219,11 @@ pub(crate) struct OpenPair<'a, K, T> {
 }
 
 impl<K, T> OpenPair<'_, K, T> {
+    /// How much a snapshot has still to hold of them, in groups of entries.
+    pub(crate) fn left_to_hold(&self) -> usize {
+        left_to_hold(self.tables)
+    }
+
     /// Something changes in the one before the edge, in the one after it, or in both.
     pub(crate) fn change(&mut self, before: bool, after: bool) {
         for (table, changes) in self.tables.iter_mut().zip([before, after]) {
@@ -227,6 +232,10 @@ impl<K, T> OpenPair<'_, K, T> {
             }
         }
     }
+}
+
+fn left_to_hold<K, T>(tables: &[Entries<K, T>; 2]) -> usize {
+    tables.iter().map(Entries::left_to_hold).sum()
 }
 
 /// Where the tables of events are.
@@ -747,6 +756,11 @@ impl<K, T> Store<K, T> {
         self.cut.as_ref().is_some_and(|cut| cut.open > 0)
     }
 
+    /// How much has still to be held of the two slices that most events go into, if they are open, in groups of entries.
+    pub(crate) fn left_to_hold(&self) -> usize {
+        left_to_hold(&self.hot.tables)
+    }
+
     /// Holds some entries of a slice, and gives out what has been held of it, and how much it has looked at; none if all
     /// slices are held.
     pub(crate) fn hold_some(&mut self, most: usize) -> Option<(i64, Run, usize)> {
@@ -767,7 +781,7 @@ impl<K, T> Store<K, T> {
         if let Some((slice, table)) = cut.expired.last_mut() {
             let (run, looked) = table.hold_some(most);
             let next = (*slice, run, looked);
-            if table.is_held()
+            if table.left_to_hold() == 0
                 && let Some((_, table)) = cut.expired.pop()
             {
                 cut.open -= 1;
@@ -782,7 +796,7 @@ impl<K, T> Store<K, T> {
                 None => ((Run::new(), 0), true),
                 Some(table) => {
                     let (run, looked) = table.hold_some(most);
-                    let is_done = table.is_held();
+                    let is_done = table.left_to_hold() == 0;
                     if is_done {
                         table.end_cut();
                         cut.open -= 1;

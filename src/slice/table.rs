@@ -54,6 +54,14 @@ struct TableMarks<K, T> {
     old: Marks<K, T>,
 }
 
+impl<K, T> TableMarks<K, T> {
+    /// Holds what is beside an entry that has come too late for the snapshot.
+    #[inline]
+    fn hold_beside(&mut self, late: usize, entries: &HashTable<(K, T)>) {
+        self.entries.hold(late, |spot| at(entries)(spot).filter(|_| spot != late));
+    }
+}
+
 #[derive(Debug)]
 struct Old<K, T> {
     entries: HashTable<(K, T)>,
@@ -62,16 +70,24 @@ struct Old<K, T> {
 }
 
 impl<K, T> Old<K, T> {
-    /// The last entry, and the spot that it was at.
-    fn pop(&mut self) -> Option<(usize, (K, T))> {
+    /// The last entry, once it is held.
+    fn pop(&mut self, mut marks: Option<&mut Marks<K, T>>) -> Option<(K, T)> {
         while let Some(spot) = self.beyond.checked_sub(1) {
             self.beyond = spot;
+            if let Some(marks) = &mut marks {
+                marks.hold(spot, at(&self.entries));
+            }
             if let Ok(entry) = self.entries.get_bucket_entry(spot) {
-                return Some((spot, entry.remove().0));
+                return Some(entry.remove().0);
             }
         }
         None
     }
+}
+
+/// What is at a spot of a table.
+fn at<'a, K, T>(table: &'a HashTable<(K, T)>) -> impl Fn(usize) -> Option<(&'a K, &'a T)> {
+    |spot| table.get_bucket(spot).map(|(key, partial)| (key, partial))
 }
 
 impl<K, T> Table<K, T> {
@@ -248,13 +264,10 @@ impl<K, T> Table<K, T> {
 
     /// Holds some entries; at how many spots it has looked.
     pub(crate) fn hold_some(&mut self, most: usize) -> usize {
-        fn at<'a, K, T>(table: &'a HashTable<(K, T)>) -> impl Fn(usize) -> Option<(&'a K, &'a T)> {
-            |spot| table.get_bucket(spot).map(|(key, partial)| (key, partial))
-        }
         let Some(marks) = &mut self.marks else { return 0 };
         let none = HashTable::new();
         let looked = marks.old.hold_some(most, at(self.old.as_ref().map_or(&none, |old| &old.entries)));
-        looked + marks.entries.hold_some(most - looked, at(&self.entries))
+        looked + marks.entries.hold_some(most.saturating_sub(looked), at(&self.entries))
     }
 
     /// Holds all entries, because their spots are about to change. (Few: those of large tables do not all at once.)
@@ -262,9 +275,10 @@ impl<K, T> Table<K, T> {
         self.hold_some(usize::MAX);
     }
 
-    /// Whether all that has to be held is.
-    pub(crate) fn is_held(&self) -> bool {
-        self.marks.as_ref().is_none_or(|marks| marks.entries.is_done() && marks.old.is_done())
+    /// How much is still to be held, in groups of entries.
+    #[inline]
+    pub(crate) fn left_to_hold(&self) -> usize {
+        self.marks.as_ref().map_or(0, |marks| marks.entries.left() + marks.old.left())
     }
 
     /// What has been held since this was asked for last.
@@ -277,29 +291,48 @@ impl<K, T> Table<K, T> {
 }
 
 impl<K: Hash + Eq + Clone, T> Table<K, T> {
+    /// The spot of a key's entry that is about to change, and whether that is still to be [put](Self::put_held): in a step of
+    /// its own, so that many are found before the first is. One that is seldom where others are is held at once.
+    #[inline(always)]
+    pub(crate) fn note<Q: ToKey<K>>(&mut self, hash: u64, key: &Q) -> (usize, bool) {
+        match (self.entries.find_bucket_index(hash, |(k, _)| key.is(k)), &mut self.marks) {
+            (Some(spot), Some(marks)) => (spot, marks.entries.note(spot)),
+            (Some(spot), None) => (spot, false),
+            (None, _) => {
+                self.hold(hash, key);
+                (0, false)
+            }
+        }
+    }
+
+    pub(crate) fn put_held(&mut self, spot: usize) {
+        if let Some(marks) = &mut self.marks {
+            marks.entries.put(spot, at(&self.entries));
+        }
+    }
+
     /// The partial of a key, held for the snapshot that is being taken, if it is among those that have moved.
     #[inline]
     pub(crate) fn get_held<Q: ToKey<K>>(&mut self, hash: u64, key: &Q) -> Option<&mut T> {
         let spot = self.entries.find_bucket_index(hash, |(k, _)| key.is(k))?;
-        let (key, partial) = self.entries.get_bucket_mut(spot)?;
         if let Some(marks) = &mut self.marks {
-            marks.entries.hold(spot, Some((key, partial)));
+            marks.entries.hold(spot, at(&self.entries));
         }
-        Some(partial)
+        self.entries.get_bucket_mut(spot).map(|(_, partial)| partial)
     }
 
     /// Holds an entry that is about to change for a snapshot that is being taken; whether it is there.
     pub(crate) fn hold<Q: ToKey<K>>(&mut self, hash: u64, key: &Q) -> bool {
         if let Some(spot) = self.entries.find_bucket_index(hash, |(k, _)| key.is(k)) {
             if let Some(marks) = &mut self.marks {
-                marks.entries.hold(spot, self.entries.get_bucket(spot).map(|(key, partial)| (key, partial)));
+                marks.entries.hold(spot, at(&self.entries));
             }
             return true;
         }
         let Some(old) = self.old.as_ref().map(|old| &old.entries) else { return false };
         let Some(spot) = old.find_bucket_index(hash, |(k, _)| key.is(k)) else { return false };
         if let Some(marks) = &mut self.marks {
-            marks.old.hold(spot, old.get_bucket(spot).map(|(key, partial)| (key, partial)));
+            marks.old.hold(spot, at(old));
         }
         true
     }
@@ -334,14 +367,11 @@ impl<K: Hash + Eq + Clone, T> Table<K, T> {
             return;
         }
         for _ in 0..STEP {
-            let Some((from, entry)) = old.pop() else { return };
+            let Some(entry) = old.pop(self.marks.as_deref_mut().map(|marks| &mut marks.old)) else { return };
             let hash = hashing.hash(&entry.0);
-            if let Some(marks) = &mut self.marks {
-                marks.old.hold(from, Some((&entry.0, &entry.1)));
-            }
             let to = self.entries.insert_unique(hash, entry, |(key, _)| hashing.hash(key)).bucket_index();
             if let Some(marks) = &mut self.marks {
-                marks.entries.hold(to, None);
+                marks.hold_beside(to, &self.entries);
             }
         }
     }
@@ -397,8 +427,7 @@ impl<K: Hash + Eq + Clone, T> Table<K, T> {
         let at =
             self.entries.insert_unique(hash, (key, partial), |(key, _)| hashing.hash(key)).bucket_index();
         if let Some(marks) = &mut self.marks {
-            // (It comes too late for the snapshot.)
-            marks.entries.hold(at, None);
+            marks.hold_beside(at, &self.entries);
         }
     }
 
@@ -510,10 +539,9 @@ mod tests {
     /// A snapshot that begins at any point of a table's growth holds what was there, each entry once.
     #[test]
     fn a_cut_holds_every_entry_once_as_it_was() {
-        fn put(key: &u32, count: &u32, mut bytes: Vec<u8>) -> Vec<u8> {
+        fn put(key: &u32, count: &u32, bytes: &mut Vec<u8>) {
             bytes.extend_from_slice(&key.to_le_bytes());
             bytes.extend_from_slice(&count.to_le_bytes());
-            bytes
         }
         let hashing = Hashing::new(Some(1));
         for begun in [10, 3000, 7168, 7170, 7200, 7280, 14_336, 14_340, 14_400] {
@@ -537,13 +565,14 @@ mod tests {
                     }
                 }
                 let table = both.table.as_mut().unwrap();
-                while !table.is_held() {
+                while table.left_to_hold() > 0 {
                     table.hold_some(100);
                 }
                 runs.push(table.take_held());
-                let counted: u64 = runs.iter().map(|run| run.count).sum();
+                let counted: u64 = runs.iter().flat_map(Run::pieces).map(|piece| piece.count).sum();
                 assert_eq!(counted, u64::from(begun), "begun at {begun}, {more} more");
-                let records = runs.iter().flat_map(|run| run.records.chunks_exact(8));
+                let records =
+                    runs.iter().flat_map(Run::pieces).flat_map(|piece| piece.records.chunks_exact(8));
                 let number = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().unwrap());
                 let held: BTreeMap<u32, u32> =
                     records.map(|record| (number(&record[..4]), number(&record[4..]))).collect();

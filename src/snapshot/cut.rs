@@ -6,6 +6,7 @@
 //! much as it is told. (The idea is that of incremental garbage collectors which keep a snapshot at the beginning: Yuasa,
 //! "Real-time garbage collection on general-purpose machines", Journal of Systems and Software 1990.)
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
 use core::hash::Hash;
@@ -27,6 +28,18 @@ pub(crate) struct Cut {
     writer: Writer,
     /// What was written at once.
     ready: Vec<u8>,
+    /// What has been held and not been given out.
+    held: VecDeque<(Of, Run)>,
+    /// How many entries more than it was asked for the last steps have given out.
+    ahead: usize,
+}
+
+/// What a section has records of.
+#[derive(Clone, Copy, Debug)]
+enum Of {
+    Slice(i64),
+    Definition(u32),
+    Remaining,
 }
 
 /// What a snapshot holds.
@@ -132,17 +145,18 @@ where
         let mut ready = Vec::new();
         let mut writer = Writer::new(&mut ready);
         self.put_head(&mut writer, (since, &slices, &kept), &mut ready);
-        self.cut = Some(Cut { writer, ready });
+        self.cut = Some(Cut { writer, ready, held: VecDeque::new(), ahead: 0 });
         self.last_cut = None;
         Ok(if is_of_changes { SnapshotKind::Changes } else { SnapshotKind::Full })
     }
 }
 
 impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
-    /// Appends more of the snapshot that is being taken to `out`: of as many entries as `most`, and what has been held of
-    /// others since the last call. It is written when that says so; bytes may be taken out of `out` between calls.
+    /// Appends more of the snapshot that is being taken to `out`: as many entries as `most`, a few kilobytes more now and less
+    /// another time. It is written when that says so; bytes may be taken out of `out` between calls.
     ///
-    /// O(`most`), and O(bytes held since).
+    /// O(`most`). What has changed since is encoded already, and waits: so the pace alone says for how many calls a snapshot is
+    /// under way.
     ///
     /// # Panics
     ///
@@ -154,16 +168,33 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             true => core::mem::swap(out, &mut cut.ready),
             false => out.append(&mut cut.ready),
         }
-        let mut left = most.max(1);
-        while left > 0 {
-            let Some(looked) = self.write_some(&mut cut.writer, left, out) else {
-                let id = cut.writer.finish(out);
-                self.end_cut();
-                self.last_cut = Some(id);
-                return SnapshotProgress::Done(SnapshotId(id));
-            };
-            left = left.saturating_sub(looked.max(1));
+        let most = most.max(1);
+        // (To look at so many spots takes about as long as to give out one entry.)
+        const SPOTS: usize = 8;
+        let (mut looked, mut is_held) = (0, false);
+        while looked < most && !is_held {
+            match self.hold_some(most - looked) {
+                None => is_held = true,
+                Some((of, run, spots)) => {
+                    looked += spots.div_ceil(SPOTS).max(1);
+                    cut.held.push_back((of, run));
+                }
+            }
         }
+        let mut given = core::mem::take(&mut cut.ahead);
+        while given < most {
+            match cut.give(out) {
+                Some(count) => given += count,
+                None if is_held => {
+                    let id = cut.writer.finish(out);
+                    self.end_cut();
+                    self.last_cut = Some(id);
+                    return SnapshotProgress::Done(SnapshotId(id));
+                }
+                None => given = most,
+            }
+        }
+        cut.ahead = given - most;
         self.cut = Some(cut);
         SnapshotProgress::More
     }
@@ -174,21 +205,18 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         self.end_cut();
     }
 
-    /// How much it has looked at; none if there is nothing more.
-    fn write_some(&mut self, writer: &mut Writer, most: usize, out: &mut Vec<u8>) -> Option<usize> {
+    /// Holds more, and gives out what has been held of one thing, and at how much it has looked; none if there is nothing more.
+    fn hold_some(&mut self, most: usize) -> Option<(Of, Run, usize)> {
         if let Some((run, looked)) = self.firing.hold_some(most, &self.store) {
-            put_run(writer, (Section::Remaining, None::<()>), run, out);
-            return Some(looked);
+            return Some((Of::Remaining, run, looked));
         }
         if let Some((slice, run, looked)) = self.store.hold_some(most) {
-            put_run(writer, (Section::Entries, Some(slice)), run, out);
-            return Some(looked);
+            return Some((Of::Slice(slice), run, looked));
         }
-        let mut keyed = self.keyed.iter_mut();
-        let (number, (run, looked)) =
-            keyed.find_map(|(number, keyed)| Some((*number, keyed.hold_some(most)?)))?;
-        put_run(writer, (Section::Cells, Some(number)), run, out);
-        Some(looked)
+        self.keyed.iter_mut().find_map(|(number, keyed)| {
+            let (run, looked) = keyed.hold_some(most)?;
+            Some((Of::Definition(*number), run, looked))
+        })
     }
 
     fn end_cut(&mut self) {
@@ -200,39 +228,43 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     }
 }
 
-/// Writes a section of records of something.
-fn put_run<I: Serialize>(
-    writer: &mut Writer,
-    (section, of): (Section, Option<I>),
-    run: Run,
-    out: &mut Vec<u8>,
-) {
-    if run.count == 0 {
-        return;
-    }
-    writer.section(section, out, |bytes| {
-        let bytes = match of {
-            Some(of) => put(&of, bytes),
-            None => bytes,
+impl Cut {
+    /// Writes the next piece of what has been held, if there is one, as a section; how many records that has.
+    fn give(&mut self, out: &mut Vec<u8>) -> Option<usize> {
+        let (of, piece) = loop {
+            let (of, run) = self.held.front_mut()?;
+            match run.pop() {
+                Some(piece) => break (*of, piece),
+                None => self.held.pop_front(),
+            };
         };
-        let mut bytes = put(&run.count, bytes);
-        bytes.extend_from_slice(&run.records);
-        bytes
-    });
+        let section = match of {
+            Of::Slice(_) => Section::Entries,
+            Of::Definition(_) => Section::Cells,
+            Of::Remaining => Section::Remaining,
+        };
+        self.writer.section(section, out, |bytes| {
+            let bytes = match of {
+                Of::Slice(slice) => put(&slice, bytes),
+                Of::Definition(number) => put(&number, bytes),
+                Of::Remaining => bytes,
+            };
+            let mut bytes = put(&piece.count, bytes);
+            bytes.extend_from_slice(&piece.records);
+            bytes
+        });
+        Some(piece.count as usize)
+    }
 }
 
-fn put_key<K: Serialize>(key: &K, bytes: Vec<u8>) -> Vec<u8> {
-    put_blob(key, bytes)
+fn put_key<K: Serialize>(key: &K, bytes: &mut Vec<u8>) {
+    *bytes = put_blob(key, core::mem::take(bytes));
 }
 
 /// A cell that has changed, or that it is gone.
-fn put_changed<K: Serialize, T: Serialize>(
-    number: u32,
-    cell: Option<&Cell<K, T>>,
-    bytes: Vec<u8>,
-) -> Vec<u8> {
+fn put_changed<K: Serialize, T: Serialize>(number: u32, cell: Option<&Cell<K, T>>, bytes: &mut Vec<u8>) {
     match cell {
         Some(cell) => put_cell(number, cell, bytes),
-        None => put_bytes(&[], put_bytes(&[], put(&number, bytes))),
+        None => *bytes = put_bytes(&[], put_bytes(&[], put(&number, core::mem::take(bytes)))),
     }
 }

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -16,27 +17,107 @@ pub(super) fn put<T: Serialize + ?Sized>(value: &T, bytes: Vec<u8>) -> Vec<u8> {
 }
 
 /// Behind the number of its bytes, so that it can be copied and skipped by who does not know its type.
-#[inline]
 pub(super) fn put_blob<T: Serialize + ?Sized>(value: &T, mut bytes: Vec<u8>) -> Vec<u8> {
-    // Almost all are small: written on the stack first, a vector need not be asked for room with each byte.
-    let mut buffer = [0; SMALL + 1];
-    if let Ok(small) = postcard::to_slice(value, &mut buffer[1..]) {
-        let length = small.len();
-        buffer[0] = length as u8;
-        bytes.extend_from_slice(&buffer[..=length]);
-        return bytes;
+    let mut small = Small::new();
+    match small.put_blob(value) {
+        Ok(()) => small.append_to(&mut bytes),
+        Err(_) => put_large(value, &mut bytes),
     }
-    put_large(value, bytes)
+    bytes
 }
 
-/// The longest value that is written on the stack; the number of its bytes takes one.
-const SMALL: usize = 63;
+/// Two values, each as [`put_blob`] puts it.
+#[inline]
+pub(super) fn put_blobs<T: Serialize + ?Sized, U: Serialize + ?Sized>(
+    first: &T,
+    second: &U,
+    bytes: &mut Vec<u8>,
+) {
+    let mut small = Small::new();
+    let begun = small.put_blob(first).is_ok();
+    if begun && small.put_blob(second).is_ok() {
+        return small.append_to(bytes);
+    }
+    put_large(first, bytes);
+    put_large(second, bytes);
+}
+
+/// Where values are written first, almost all of which are small: a vector need not be asked for room with each byte.
+struct Small {
+    buffer: [u8; Self::SIZE],
+    len: usize,
+}
+
+impl Small {
+    /// (So that the number of bytes of whatever fits is one byte.)
+    const SIZE: usize = 128;
+    /// What is not longer is copied as if it were as long as this, for which no function has to be called.
+    const SHORT: usize = 32;
+
+    const fn new() -> Self {
+        Self { buffer: [0; Self::SIZE], len: 0 }
+    }
+
+    #[inline]
+    fn put_blob<T: Serialize + ?Sized>(&mut self, value: &T) -> postcard::Result<()> {
+        let start = self.len;
+        self.try_push(0)?;
+        postcard::serialize_with_flavor(value, &mut *self)?;
+        self.buffer[start] = (self.len - start - 1) as u8;
+        Ok(())
+    }
+
+    #[inline]
+    fn append_to(&self, bytes: &mut Vec<u8>) {
+        match self.len <= Self::SHORT {
+            true => {
+                let end = bytes.len() + self.len;
+                bytes.extend_from_slice(&self.buffer[..Self::SHORT]);
+                bytes.truncate(end);
+            }
+            false => bytes.extend_from_slice(&self.buffer[..self.len]),
+        }
+    }
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        let place = self.buffer.get_mut(self.len).ok_or(postcard::Error::SerializeBufferFull)?;
+        *place = byte;
+        self.len += 1;
+        Ok(())
+    }
+}
+
+impl Flavor for &mut Small {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        Small::try_push(self, byte)
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        // (Most are the few bytes of a number.)
+        if bytes.len() <= 10 {
+            return bytes.iter().try_for_each(|&byte| Small::try_push(self, byte));
+        }
+        let places = self.buffer.get_mut(self.len..self.len + bytes.len());
+        places.ok_or(postcard::Error::SerializeBufferFull)?.copy_from_slice(bytes);
+        self.len += bytes.len();
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
 
 #[inline(never)]
-fn put_large<T: Serialize + ?Sized>(value: &T, mut bytes: Vec<u8>) -> Vec<u8> {
+fn put_large<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) {
     let start = bytes.len();
     bytes.push(0);
-    bytes = put(value, bytes);
+    *bytes = put(value, core::mem::take(bytes));
     let length = bytes.len() - start - 1;
     match u8::try_from(length) {
         Ok(length) if length < 0x80 => bytes[start] = length,
@@ -46,7 +127,6 @@ fn put_large<T: Serialize + ?Sized>(value: &T, mut bytes: Vec<u8>) -> Vec<u8> {
             bytes.splice(start..=start, number);
         }
     }
-    bytes
 }
 
 /// As [`put_blob`] does, a value that is bytes already.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::chain::Head;
 use super::frame::{Section, Writer};
-use super::record::{Input, put, put_blob};
+use super::record::{Input, put, put_blob, put_blobs};
 use super::{
     CellHeader, Cursor, Description, Draining, KeyedHead, PaneHeader, ProgressSection, QueuedKind, SliceHead,
 };
@@ -145,7 +145,9 @@ where
     let mut bytes = put(&cursor, bytes);
     bytes = put(&sliced.reissues.len(), bytes);
     for (end, reissues) in &sliced.reissues {
-        let put_reissue = |key: &K, reissue: &_, bytes| put(reissue, put_blob(key, bytes));
+        let put_reissue = |key: &K, reissue: &_, bytes: &mut Vec<u8>| {
+            *bytes = put(reissue, put_blob(key, core::mem::take(bytes)));
+        };
         bytes = put_entries(put(end, bytes), reissues.len(), reissues.iter(), order, put_reissue);
     }
     bytes = put(&sliced.marked.len(), bytes);
@@ -182,18 +184,16 @@ where
             order(&a.key, &b.key).then_with(|| (a.start, a.end).cmp(&(b.start, b.end)))
         });
     }
-    let bytes = put(&cells.len(), bytes);
-    (0..).zip(cells).fold(bytes, |bytes, (number, cell)| put_cell(number, cell, bytes))
+    let mut bytes = put(&cells.len(), bytes);
+    (0..).zip(cells).for_each(|(number, cell)| put_cell(number, cell, &mut bytes));
+    bytes
 }
 
-pub(super) fn put_cell<K: Serialize, T: Serialize>(
-    number: u32,
-    cell: &Cell<K, T>,
-    bytes: Vec<u8>,
-) -> Vec<u8> {
+pub(super) fn put_cell<K: Serialize, T: Serialize>(number: u32, cell: &Cell<K, T>, bytes: &mut Vec<u8>) {
     let Cell { key, start, end, last, reach, partial, replaced, state } = cell;
     let header = CellHeader { start: *start, end: *end, last: *last, reach: *reach, state: *state };
-    put_blob(&(header, partial, replaced), put_blob(key, put(&number, bytes)))
+    *bytes = put(&number, core::mem::take(bytes));
+    put_blobs(key, &(header, partial, replaced), bytes);
 }
 
 fn put_pane<T: Serialize>(pane: &Emission<T>, bytes: Vec<u8>) -> Vec<u8> {
@@ -206,8 +206,8 @@ fn put_keys<K: Serialize>(keys: &[&K], bytes: Vec<u8>) -> Vec<u8> {
     keys.iter().fold(put(&keys.len(), bytes), |bytes, key| put_blob(*key, bytes))
 }
 
-pub(super) fn put_entry<K: Serialize, T: Serialize>(key: &K, partial: &T, bytes: Vec<u8>) -> Vec<u8> {
-    put_blob(partial, put_blob(key, bytes))
+pub(super) fn put_entry<K: Serialize, T: Serialize>(key: &K, partial: &T, bytes: &mut Vec<u8>) {
+    put_blobs(key, partial, bytes);
 }
 
 /// The number of a table's entries, and they, by key where output is ordered.
@@ -216,13 +216,15 @@ fn put_entries<'a, K: 'a, T: 'a>(
     count: usize,
     entries: impl Iterator<Item = (&'a K, &'a T)>,
     order: Option<Order<K>>,
-    put_entry: impl Fn(&K, &T, Vec<u8>) -> Vec<u8>,
+    put_entry: impl Fn(&K, &T, &mut Vec<u8>),
 ) -> Vec<u8> {
-    let bytes = put(&count, bytes);
+    let mut bytes = put(&count, bytes);
     let Some(order) = order else {
-        return entries.fold(bytes, |bytes, (key, partial)| put_entry(key, partial, bytes));
+        entries.for_each(|(key, partial)| put_entry(key, partial, &mut bytes));
+        return bytes;
     };
     let mut entries: Vec<_> = entries.collect();
     entries.sort_unstable_by(|a, b| order(a.0, b.0));
-    entries.into_iter().fold(bytes, |bytes, (key, partial)| put_entry(key, partial, bytes))
+    entries.into_iter().for_each(|(key, partial)| put_entry(key, partial, &mut bytes));
+    bytes
 }
