@@ -5,7 +5,10 @@
 
 use alloc::collections::VecDeque;
 
+use alloc::vec::Vec;
+
 use crate::keyed::Emission;
+use crate::slice::Run;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Queued<K, T> {
@@ -31,11 +34,37 @@ pub(crate) struct Queue<K, T> {
     entries: VecDeque<Queued<K, T>>,
     /// Heap owned by their partials.
     heap: usize,
+    /// The snapshot that is being taken.
+    cut: Option<Cut<K, T>>,
+}
+
+/// Appends an entry.
+type Put<K, T> = fn(&Queued<K, T>, &mut Vec<u8>);
+
+/// What a snapshot that is being taken still has to hold: of the entries that were there some at the end. What is popped
+/// was the first of them, and is held before.
+#[derive(Debug)]
+struct Cut<K, T> {
+    put: Put<K, T>,
+    /// The first that is not held, and the first that has come too late.
+    next: usize,
+    beyond: usize,
+    run: Run,
+}
+
+impl<K, T> Cut<K, T> {
+    fn hold(&mut self, most: usize, entries: &VecDeque<Queued<K, T>>) {
+        let until = self.beyond.min(self.next.saturating_add(most));
+        for entry in entries.range(self.next..until) {
+            self.run.put(|records| (self.put)(entry, records));
+        }
+        self.next = until;
+    }
 }
 
 impl<K, T> Queue<K, T> {
     pub(crate) fn new() -> Self {
-        Self { entries: VecDeque::new(), heap: 0 }
+        Self { entries: VecDeque::new(), heap: 0, cut: None }
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -53,6 +82,12 @@ impl<K, T> Queue<K, T> {
     }
 
     pub(crate) fn pop(&mut self, heap: impl Fn(&What<T>) -> usize) -> Option<Queued<K, T>> {
+        if let Some(cut) = &mut self.cut {
+            if cut.next == 0 {
+                cut.hold(1, &self.entries);
+            }
+            (cut.next, cut.beyond) = (cut.next.saturating_sub(1), cut.beyond.saturating_sub(1));
+        }
         let entry = self.entries.pop_front()?;
         self.heap = self.heap.saturating_sub(heap(&entry.what));
         Some(entry)
@@ -63,7 +98,7 @@ impl<K, T> Queue<K, T> {
         self.entries.front().map(|entry| entry.at)
     }
 
-    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &Queued<K, T>> {
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &Queued<K, T>> + DoubleEndedIterator {
         self.entries.iter()
     }
 
@@ -78,6 +113,28 @@ impl<K, T> Queue<K, T> {
 
     pub(crate) fn shrink(&mut self) {
         self.entries.shrink_to_fit();
+    }
+
+    // A snapshot that is being taken.
+
+    pub(crate) fn begin_cut(&mut self, put: Put<K, T>) {
+        self.cut = Some(Cut { put, next: 0, beyond: self.entries.len(), run: Run::new() });
+    }
+
+    pub(crate) fn end_cut(&mut self) {
+        self.cut = None;
+    }
+
+    /// Holds some entries, and gives out what has been held; none if all are held.
+    pub(crate) fn hold_some(&mut self, most: usize) -> Option<Run> {
+        let cut = self.cut.as_mut()?;
+        cut.hold(most, &self.entries);
+        let run = cut.run.take();
+        if cut.next == cut.beyond && run.is_empty() {
+            self.cut = None;
+            return None;
+        }
+        Some(run)
     }
 }
 

@@ -162,6 +162,61 @@ fn s1_a_step_gives_out_what_it_is_told() {
     }
 }
 
+/// What late events have left, and those that wait, are held step by step like all else.
+#[test]
+fn s1_what_late_events_leave_is_held_in_steps() {
+    const KEYS: u64 = 20_000;
+    let second = 1_000_000;
+    let config = Config::tumbling(TimeDelta::seconds(1)).allowed_lateness(TimeDelta::seconds(60)).ascending();
+    for indexed in [false, true] {
+        let mut kernel = build(&config, indexed);
+        let input = kernel.add_partition();
+        let push = |kernel: &mut Kernel, keys: std::ops::Range<u64>, time: i64| {
+            for key in keys {
+                let _ = kernel.push(input, Timestamp::from_micros(time), key, 1).unwrap();
+            }
+        };
+        // Begins a snapshot, lets something happen half-way, and writes the rest.
+        let take = |kernel: &mut Kernel, meanwhile: &dyn Fn(&mut Kernel)| {
+            let expected = kernel.snapshot();
+            let _ = kernel.begin_snapshot(None).unwrap();
+            let (mut bytes, mut steps) = (Vec::new(), 0);
+            loop {
+                let before = bytes.len();
+                let progress = kernel.write_snapshot(100, &mut bytes);
+                assert!(bytes.len() - before < 8192, "{} bytes in step {steps}", bytes.len() - before);
+                steps += 1;
+                if steps == 20 {
+                    meanwhile(kernel);
+                }
+                if progress != SnapshotProgress::More {
+                    break;
+                }
+            }
+            let restored = build(&config, indexed).restore(&bytes).unwrap();
+            assert!(restored.snapshot() == expected);
+        };
+        let drain = |kernel: &mut Kernel| _ = kernel.drain(usize::MAX, |_| ());
+        push(&mut kernel, 0..KEYS, 0);
+        push(&mut kernel, 0..1, 5 * second);
+        drain(&mut kernel);
+        push(&mut kernel, 0..KEYS, 0);
+        // All of them wait, and half of them have their turn while the snapshot is taken.
+        take(&mut kernel, &|kernel| _ = kernel.drain(KEYS as usize / 2, |_| ()));
+        drain(&mut kernel);
+        // All of them have fired late: half of them do again, and others.
+        take(&mut kernel, &|kernel| {
+            push(kernel, KEYS / 2..3 * KEYS / 2, 0);
+            drain(kernel);
+        });
+        // And the window closes.
+        take(&mut kernel, &|kernel| {
+            push(kernel, 0..1, 90 * second);
+            drain(kernel);
+        });
+    }
+}
+
 /// A kernel with a slice for each second, in each the same keys.
 fn minutes_of(seconds: i64, keys: u64, sliding: bool) -> (Kernel, floodmark::Partition) {
     let config = match sliding {

@@ -13,7 +13,7 @@ use core::hash::Hash;
 
 use crate::aggregate::Aggregate;
 use crate::grid::Bounds;
-use crate::slice::{Algebra, Content, Hashing, Run, Scan, Spot, Store};
+use crate::slice::{Algebra, Content, Hashing, PutEntry, Run, Scan, Spot, Store};
 use sliced::Applied;
 pub(crate) use sliced::{Reissue, Sliced};
 
@@ -235,8 +235,9 @@ impl<K, T> Firing<K, T> {
 
 // A snapshot that is being taken.
 impl<K, T> Firing<K, T> {
-    /// Begins to hold the keys that have not been handed out.
-    pub(crate) fn begin_cut(&mut self, put: fn(&K, &mut Vec<u8>)) {
+    /// Begins to hold the keys that have not been handed out, and what late events have left.
+    pub(crate) fn begin_cut(&mut self, put: fn(&K, &mut Vec<u8>), put_reissue: PutEntry<K, Reissue>) {
+        self.sliced.iter_mut().for_each(|sliced| sliced.begin_cut(put_reissue));
         let Some(drain) = &self.drain else { return };
         let left = drain.scan.map_or(Left::Listed(self.list.len()), Left::Scan);
         let mut run = Run::new();
@@ -254,6 +255,15 @@ impl<K, T> Firing<K, T> {
             self.cut = None;
         }
         Some((run, most))
+    }
+
+    /// Holds some of what late events have left, and gives out what has been held of a definition's window, and at how much it
+    /// has looked; none if all is held.
+    pub(crate) fn hold_reissues(&mut self, most: usize) -> Option<((u32, i64), Run, usize)> {
+        self.sliced.iter_mut().find_map(|sliced| {
+            let (end, run, looked) = sliced.hold_some(most)?;
+            Some(((sliced.number, end), run, looked))
+        })
     }
 
     /// Holds so many keys more; whether there may be others.
@@ -280,6 +290,7 @@ impl<K, T> Firing<K, T> {
 
     pub(crate) fn end_cut(&mut self) {
         self.cut = None;
+        self.sliced.iter_mut().for_each(Sliced::end_cut);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::config::LateFiring;
 use crate::grid::Bounds;
 use crate::lateness::Lateness;
 use crate::lattice::Lattice;
-use crate::slice::{Algebra, Combine, Hashing, Slice, Store, Strategy, Table};
+use crate::slice::{Algebra, Combine, Hashing, PutEntry, Run, Slice, Store, Strategy, Table};
 use crate::windows::{Assigner, Definition};
 
 /// What is known of a key's panes of a window that fired late for it, or empty.
@@ -54,6 +54,16 @@ pub(crate) struct Sliced<K, T> {
     /// With [`LateFiring::OncePerDrain`], what late events touched since the last drain, by (end, start).
     pub(crate) marked: BTreeMap<(i64, i64), VecDeque<K>>,
     pub(crate) marks: usize,
+    cut: Cut<K>,
+}
+
+/// What a snapshot that is being taken still has to hold of what late events have left.
+#[derive(Debug)]
+struct Cut<K> {
+    /// The windows that are still to be held, the last one first.
+    windows: Vec<i64>,
+    /// Those of them that have closed since.
+    closed: Vec<(i64, Table<K, Reissue>)>,
 }
 
 impl<K, T> Sliced<K, T> {
@@ -76,6 +86,7 @@ impl<K, T> Sliced<K, T> {
             reissue_bytes: 0,
             marked: BTreeMap::new(),
             marks: 0,
+            cut: Cut { windows: Vec::new(), closed: Vec::new() },
         }
     }
 
@@ -184,8 +195,54 @@ impl<K, T> Sliced<K, T> {
         while let Some(first) = self.reissues.first_entry()
             && self.lateness.closed_up_to(watermark).is_none_or(|closed| *first.key() <= closed)
         {
-            self.reissue_bytes -= first.remove().bytes();
+            let (end, reissues) = first.remove_entry();
+            self.reissue_bytes -= reissues.bytes();
+            if reissues.is_cut() {
+                self.cut.closed.push((end, reissues));
+            }
         }
+    }
+
+    // A snapshot that is being taken.
+
+    pub(super) fn begin_cut(&mut self, put: PutEntry<K, Reissue>) {
+        self.cut.windows = self.reissues.keys().copied().collect();
+        self.reissues.values_mut().for_each(|reissues| reissues.begin_cut(put));
+    }
+
+    pub(super) fn end_cut(&mut self) {
+        for end in core::mem::take(&mut self.cut.windows) {
+            if let Some(reissues) = self.reissues.get_mut(&end) {
+                reissues.end_cut();
+            }
+        }
+        self.cut.closed = Vec::new();
+    }
+
+    /// Holds some of what is known of a window's panes, and gives out what has been held, and at how much it has looked;
+    /// none if all is held.
+    pub(super) fn hold_some(&mut self, most: usize) -> Option<(i64, Run, usize)> {
+        if let Some((end, reissues)) = self.cut.closed.last_mut() {
+            let looked = reissues.hold_some(most);
+            let held = (*end, reissues.take_held(), looked);
+            if reissues.left_to_hold() == 0 {
+                self.cut.closed.pop();
+            }
+            return Some(held);
+        }
+        let end = *self.cut.windows.last()?;
+        // (What has closed has been held above.)
+        let Some(reissues) = self.reissues.get_mut(&end).filter(|reissues| reissues.is_cut()) else {
+            self.cut.windows.pop();
+            return Some((end, Run::new(), 1));
+        };
+        let looked = reissues.hold_some(most);
+        let run = reissues.take_held();
+        if reissues.left_to_hold() == 0 {
+            reissues.end_cut();
+            self.cut.windows.pop();
+        }
+        Some((end, run, looked))
     }
 }
 
@@ -300,6 +357,9 @@ impl<K: Hash + Eq + Clone, T: Clone> Sliced<K, T> {
         hashing: &Hashing<K>,
     ) {
         let reissues = self.reissues.entry(end).or_insert_with(Table::new);
+        if reissues.is_cut() {
+            reissues.hold(hash, key);
+        }
         match reissues.get_mut(hash, key) {
             Some(known) => *known = reissue,
             None => {

@@ -35,6 +35,10 @@ pub struct Chain<'a> {
     /// The cells of each definition in the head, by their number.
     pub(super) cells: Vec<Vec<CellRecord<'a>>>,
     pub(super) remaining: Vec<Input<'a>>,
+    /// By definition and end of the window, as many of each as the section 'firing' says.
+    pub(super) reissues: Vec<Run<'a, (u32, i64)>>,
+    /// As many as the head says.
+    pub(super) waiting: Vec<Run<'a, ()>>,
     id: u64,
 }
 
@@ -47,7 +51,8 @@ pub(super) struct Head<'a> {
     pub(super) slices: Vec<SliceHead>,
     pub(super) firing: Option<&'a [u8]>,
     pub(super) keyed: Vec<(KeyedHead, Input<'a>)>,
-    pub(super) queue: &'a [u8],
+    /// How much waits to be polled.
+    pub(super) queue: u64,
 }
 
 /// Records of one slice or one definition.
@@ -72,6 +77,8 @@ struct File<'a> {
     entries: Vec<Run<'a, i64>>,
     cells: Vec<Run<'a, u32>>,
     remaining: Vec<Input<'a>>,
+    reissues: Vec<Run<'a, (u32, i64)>>,
+    waiting: Vec<Run<'a, ()>>,
     id: u64,
 }
 
@@ -96,7 +103,7 @@ impl<'a> File<'a> {
                     let mut input = Input::new(payload, Section::Keyed);
                     keyed.push((input.get()?, input));
                 }
-                (Section::Queue, payload) => break payload,
+                (Section::Queue, payload) => break whole(payload, Section::Queue)?,
                 (section, _) => return Err(misplaced(section)),
             }
         };
@@ -106,21 +113,26 @@ impl<'a> File<'a> {
         }
         let head = Head { configuration, since, progress, slices, firing, keyed, queue };
         let (mut entries, mut cells, mut remaining) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut reissues, mut waiting) = (Vec::new(), Vec::new());
         let end = loop {
             match reader.section()? {
                 (Section::Entries, payload) => entries.push(Run::read(payload, Section::Entries)?),
                 (Section::Cells, payload) => cells.push(Run::read(payload, Section::Cells)?),
                 (Section::Remaining, payload) => remaining.push(Input::new(payload, Section::Remaining)),
+                (Section::Reissues, payload) => reissues.push(Run::read(payload, Section::Reissues)?),
+                (Section::Waiting, payload) => waiting.push(Run::read(payload, Section::Waiting)?),
                 (Section::End, payload) => break payload,
                 (section, _) => return Err(misplaced(section)),
             }
         };
+        check_count(&waiting, queue)?;
         // (So that those of one slice stand together, in the order in which they were written.)
         entries.sort_by_key(|run| run.of);
         cells.sort_by_key(|run| run.of);
+        reissues.sort_by_key(|run| run.of);
         let id = reader.finish(end)?;
         let id = stands_for.unwrap_or(id);
-        Ok(Self { head, entries, cells, remaining, id })
+        Ok(Self { head, entries, cells, remaining, reissues, waiting, id })
     }
 }
 
@@ -143,12 +155,12 @@ impl Head<'_> {
                 bytes
             });
         }
-        writer.copy(Section::Queue, queue, bytes);
+        writer.section(Section::Queue, bytes, |bytes| put(queue, bytes));
     }
 }
 
 /// Those of one slice or one definition, of runs that are sorted.
-fn runs_of<'r, 'a, I: Ord>(runs: &'r [Run<'a, I>], of: &I) -> &'r [Run<'a, I>] {
+pub(super) fn runs_of<'r, 'a, I: Ord>(runs: &'r [Run<'a, I>], of: &I) -> &'r [Run<'a, I>] {
     let first = runs.partition_point(|run| run.of < *of);
     let beyond = runs.partition_point(|run| run.of <= *of);
     &runs[first..beyond]
@@ -163,6 +175,25 @@ impl<'a, I: serde::Deserialize<'a>> Run<'a, I> {
             true => Ok(Self { of, count, records }),
             false => Err(records.unreadable("more of them than there are bytes for")),
         }
+    }
+}
+
+impl<I: serde::Serialize> Run<'_, I> {
+    pub(super) fn write(&self, section: Section, writer: &mut Writer, bytes: &mut Vec<u8>) {
+        writer.section(section, bytes, |bytes| {
+            let mut bytes = put(&(&self.of, self.count), bytes);
+            bytes.extend_from_slice(self.records.rest());
+            bytes
+        });
+    }
+}
+
+/// That as much waits to be polled as the head says.
+fn check_count(waiting: &[Run<'_, ()>], queue: u64) -> Result<(), RestoreError> {
+    let count = waiting.iter().try_fold(0_u64, |sum, run| sum.checked_add(run.count));
+    match count == Some(queue) {
+        true => Ok(()),
+        false => Err(RestoreError::unreadable(Section::Waiting.name(), "not as many as the queue says")),
     }
 }
 
@@ -200,9 +231,9 @@ impl<'a> Chain<'a> {
         }
         let entries = entries_of(&files)?;
         let cells = cells_of(&files)?;
-        let File { head, remaining, id, .. } =
+        let File { head, remaining, reissues, waiting, id, .. } =
             files.pop().ok_or(RestoreErrorKind::Chain { place: 0, since: None, before: None })?;
-        Ok(Self { head, entries, cells, remaining, id })
+        Ok(Self { head, entries, cells, remaining, reissues, waiting, id })
     }
 
     /// Which snapshot the last of them is: what the next one holds the changes since.
@@ -219,13 +250,7 @@ impl<'a> Chain<'a> {
         let mut bytes = Vec::new();
         let mut writer = Writer::new(&mut bytes);
         head.write(Some(self.id), &mut writer, &mut bytes);
-        for Run { of, count, records } in &self.entries {
-            writer.section(Section::Entries, &mut bytes, |bytes| {
-                let mut bytes = put(&(of, count), bytes);
-                bytes.extend_from_slice(records.rest());
-                bytes
-            });
-        }
+        self.entries.iter().for_each(|run| run.write(Section::Entries, &mut writer, &mut bytes));
         for ((head, _), cells) in head.keyed.iter().zip(&self.cells).filter(|(_, cells)| !cells.is_empty()) {
             writer.section(Section::Cells, &mut bytes, |bytes| {
                 let bytes = put(&(head.definition, cells.len()), bytes);
@@ -234,6 +259,8 @@ impl<'a> Chain<'a> {
                 })
             });
         }
+        self.reissues.iter().for_each(|run| run.write(Section::Reissues, &mut writer, &mut bytes));
+        self.waiting.iter().for_each(|run| run.write(Section::Waiting, &mut writer, &mut bytes));
         for remaining in &self.remaining {
             writer.copy(Section::Remaining, remaining.rest(), &mut bytes);
         }

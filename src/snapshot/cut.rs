@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::SnapshotId;
 use super::frame::{Section, Writer};
 use super::record::{put, put_blob, put_bytes};
-use super::write::{put_cell, put_entry};
+use super::write::{put_cell, put_entry, put_queued, put_reissue};
 use crate::aggregate::Aggregate;
 use crate::keyed::Cell;
 use crate::operator::Windowing;
@@ -40,6 +40,9 @@ enum Of {
     Slice(i64),
     Definition(u32),
     Remaining,
+    /// A window of a definition.
+    Reissues(u32, i64),
+    Waiting,
 }
 
 /// What a snapshot holds.
@@ -91,9 +94,9 @@ where
     /// stream goes on: of the whole of it or, given the last snapshot that was begun like this and is kept, of what has changed
     /// since.
     ///
-    /// O(slices + partitions), O(what late events have left: those that wait, and keys of windows that have fired late or empty and
-    /// have not closed), and a bit for each key. Until it is done the state takes more: what has been encoded and not been fetched, a bit for each key, and the tables of slices that would have
-    /// expired. [`state_bytes`](Self::state_bytes) does not count that.
+    /// O(slices + partitions), a bit for each eight keys, and O(what a drain that has begun has left: late panes that are owed at its end, panes set
+    /// aside, keys to fire empty for). Until it is done the state takes more: at most what the snapshot takes, a bit for each eight keys, and
+    /// the tables of slices that would have expired. [`state_bytes`](Self::state_bytes) does not count that.
     ///
     /// ```
     /// use chrono::TimeDelta;
@@ -141,7 +144,8 @@ where
         let kept: Vec<bool> = (self.keyed.iter_mut())
             .map(|(_, keyed)| keyed.begin_cut(put_changed::<K, A::Acc>, is_of_changes))
             .collect();
-        self.firing.begin_cut(put_key::<K>);
+        self.firing.begin_cut(put_key::<K>, put_reissue::<K>);
+        self.queue.begin_cut(put_queued::<K, A::Acc>);
         let mut ready = Vec::new();
         let mut writer = Writer::new(&mut ready);
         self.put_head(&mut writer, (since, &slices, &kept), &mut ready);
@@ -210,6 +214,12 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         if let Some((run, looked)) = self.firing.hold_some(most, &self.store) {
             return Some((Of::Remaining, run, looked));
         }
+        if let Some(run) = self.queue.hold_some(most) {
+            return Some((Of::Waiting, run, most));
+        }
+        if let Some(((definition, end), run, looked)) = self.firing.hold_reissues(most) {
+            return Some((Of::Reissues(definition, end), run, looked));
+        }
         if let Some((slice, run, looked)) = self.store.hold_some(most) {
             return Some((Of::Slice(slice), run, looked));
         }
@@ -223,6 +233,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         self.store.end_cut();
         self.keyed.iter_mut().for_each(|(_, keyed)| keyed.end_cut());
         self.firing.end_cut();
+        self.queue.end_cut();
         // (The next event opens them, once it has seen to what has been declared since the last.)
         self.store.close();
     }
@@ -242,12 +253,15 @@ impl Cut {
             Of::Slice(_) => Section::Entries,
             Of::Definition(_) => Section::Cells,
             Of::Remaining => Section::Remaining,
+            Of::Reissues(..) => Section::Reissues,
+            Of::Waiting => Section::Waiting,
         };
         self.writer.section(section, out, |bytes| {
             let bytes = match of {
                 Of::Slice(slice) => put(&slice, bytes),
                 Of::Definition(number) => put(&number, bytes),
-                Of::Remaining => bytes,
+                Of::Reissues(definition, end) => put(&(definition, end), bytes),
+                Of::Remaining | Of::Waiting => bytes,
             };
             let mut bytes = put(&piece.count, bytes);
             bytes.extend_from_slice(&piece.records);

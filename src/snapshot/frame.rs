@@ -23,10 +23,12 @@ pub(super) enum Section {
     Entries = 8,
     Cells = 9,
     Remaining = 10,
+    Reissues = 11,
+    Waiting = 12,
 }
 
 impl Section {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::End,
         Self::Configuration,
         Self::Cut,
@@ -38,6 +40,8 @@ impl Section {
         Self::Entries,
         Self::Cells,
         Self::Remaining,
+        Self::Reissues,
+        Self::Waiting,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -53,6 +57,8 @@ impl Section {
             Self::Entries => "entries",
             Self::Cells => "cells",
             Self::Remaining => "remaining",
+            Self::Reissues => "reissues",
+            Self::Waiting => "waiting",
         }
     }
 

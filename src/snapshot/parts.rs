@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use serde::Serialize;
 
-use super::chain::{CellRecord, Chain, Head, Run, whole};
+use super::chain::{CellRecord, Chain, Head, Run, runs_of, whole};
 use super::frame::{Section, Writer};
 use super::record::{Input, put, put_bytes};
 use super::{Cursor, Description, Draining, KeyedHead, ProgressSection, SliceHead};
@@ -67,8 +67,8 @@ impl<'a> Chain<'a> {
                 let entries: Entries<'a> = entries.iter().copied().filter(|(key, _)| is_here(key)).collect();
                 (!entries.is_empty()).then_some((slice, (*head, entries)))
             };
-            let of_sliced = |(cursor, reissues): &(Cursor, Reissues<'a>)| {
-                (*cursor, reissues.iter().copied().filter(|(_, key, _)| is_here(key)).collect())
+            let of_sliced = |(number, cursor, reissues): &(u32, Cursor, Reissues<'a>)| {
+                (*number, *cursor, reissues.iter().copied().filter(|(_, key, _)| is_here(key)).collect())
             };
             let of_keyed = |(head, cells): &(KeyedHead, Vec<CellRecord<'a>>)| {
                 (*head, cells.iter().copied().filter(|cell| is_here(cell.key)).collect())
@@ -101,7 +101,7 @@ impl<'a> Chain<'a> {
             merged.absorb(State::of(part, place)?).map_err(|why| apart(place, why))?;
         }
         // What was combined last was so of the keys of each.
-        for (cursor, _) in &mut merged.sliced {
+        for (_, cursor, _) in &mut merged.sliced {
             let beyond = cursor.positions.beyond;
             cursor.positions = Positions { first: beyond, turned: beyond, beyond };
         }
@@ -122,7 +122,8 @@ type Reissues<'a> = Vec<(i64, &'a [u8], Reissue)>;
 struct State<'a> {
     progress: ProgressSection,
     slices: BTreeMap<i64, (SliceHead, Entries<'a>)>,
-    sliced: Vec<(Cursor, Reissues<'a>)>,
+    /// With the number of the definition.
+    sliced: Vec<(u32, Cursor, Reissues<'a>)>,
     keyed: Vec<(KeyedHead, Vec<CellRecord<'a>>)>,
 }
 
@@ -134,7 +135,6 @@ impl<'a> State<'a> {
         if description.definitions.iter().any(|definition| definition.fill.is_some()) {
             return Err(apart(part, "it fills windows without events, which depends on all keys"));
         }
-        let queued: u64 = Input::new(head.queue, Section::Queue).get()?;
         let mut state = Self {
             progress: whole(head.progress, Section::Progress)?,
             slices: head.slices.iter().map(|&head| (head.slice, (head, Vec::new()))).collect(),
@@ -149,12 +149,13 @@ impl<'a> State<'a> {
             }
             records.end()?;
         }
-        let mut is_at_rest = queued == 0 && chain.remaining.is_empty();
+        let mut is_at_rest = head.queue == 0 && chain.remaining.is_empty();
         if let Some(payload) = head.firing {
             let mut input = Input::new(payload, Section::Firing);
-            for _ in head.keyed.len()..description.definitions.len() {
-                let (sliced, marked) = read_sliced(&mut input)?;
-                is_at_rest &= marked == 0 && !sliced.0.is_due;
+            let is_keyed = |number| head.keyed.iter().any(|(keyed, _)| keyed.definition == number);
+            for number in (0..description.definitions.len() as u32).filter(|&number| !is_keyed(number)) {
+                let (sliced, marked) = read_sliced(number, &mut input, &chain.reissues)?;
+                is_at_rest &= marked == 0 && !sliced.1.is_due;
                 if !is_at_rest {
                     return Err(waits());
                 }
@@ -177,7 +178,7 @@ impl<'a> State<'a> {
         for (slice, (head, mut entries)) in other.slices {
             self.slices.entry(slice).or_insert((head, Vec::new())).1.append(&mut entries);
         }
-        for ((cursor, reissues), (others, mut more)) in self.sliced.iter_mut().zip(other.sliced) {
+        for ((_, cursor, reissues), (_, others, mut more)) in self.sliced.iter_mut().zip(other.sliced) {
             cursor.fired = cursor.fired.max(others.fired);
             cursor.closed = cursor.closed.max(others.closed);
             cursor.positions.beyond = cursor.positions.beyond.max(others.positions.beyond);
@@ -196,7 +197,10 @@ impl<'a> State<'a> {
             let entries = entries.len() as u64;
             SliceHead { entries, is_kept: false, ..*head }
         });
-        let sliced = self.sliced.iter_mut().fold(Vec::new(), |bytes, sliced| put_sliced(sliced, bytes));
+        for (_, _, reissues) in &mut self.sliced {
+            reissues.sort_by_key(|(end, ..)| *end);
+        }
+        let sliced = self.sliced.iter().fold(Vec::new(), |bytes, sliced| put_sliced(sliced, bytes));
         let firing = put(&(None::<Draining>, false), sliced);
         // Nothing is set aside, and nothing waits.
         let none = put(&0_u64, Vec::new());
@@ -211,7 +215,7 @@ impl<'a> State<'a> {
             slices: slices.collect(),
             firing: (!self.sliced.is_empty()).then_some(&firing),
             keyed: keyed.collect(),
-            queue: &none,
+            queue: 0,
         };
         let mut bytes = Vec::new();
         let mut writer = Writer::new(&mut bytes);
@@ -230,32 +234,52 @@ impl<'a> State<'a> {
                 })
             });
         }
+        for (number, _, reissues) in &self.sliced {
+            for window in reissues.chunk_by(is_of_one_window) {
+                writer.section(Section::Reissues, &mut bytes, |bytes| {
+                    let bytes = put(&(number, window[0].0, window.len()), bytes);
+                    window.iter().fold(bytes, |bytes, (_, key, reissue)| put(reissue, put_bytes(key, bytes)))
+                });
+            }
+        }
         writer.finish(&mut bytes);
         bytes
     }
 }
 
-/// What the section 'firing' has of one definition, and how many windows are marked by late events.
-fn read_sliced<'a>(input: &mut Input<'a>) -> Result<((Cursor, Reissues<'a>), u64), RestoreError> {
+fn is_of_one_window((one, ..): &(i64, &[u8], Reissue), (other, ..): &(i64, &[u8], Reissue)) -> bool {
+    one == other
+}
+
+/// What the section 'firing' and those behind it have of one definition, and how many windows are marked by late events.
+fn read_sliced<'a>(
+    number: u32,
+    input: &mut Input<'a>,
+    runs: &[Run<'a, (u32, i64)>],
+) -> Result<((u32, Cursor, Reissues<'a>), u64), RestoreError> {
     let (cursor, windows): (Cursor, u64) = input.get()?;
     let mut reissues = Vec::new();
     for _ in 0..windows {
         let (end, entries): (i64, u64) = input.get()?;
-        for _ in 0..entries {
-            reissues.push((end, input.bytes()?, input.get()?));
+        let before = reissues.len() as u64;
+        for run in runs_of(runs, &(number, end)) {
+            let mut records = run.records.clone();
+            for _ in 0..run.count {
+                reissues.push((end, records.bytes()?, records.get()?));
+            }
+            records.end()?;
+        }
+        if reissues.len() as u64 - before != entries {
+            return Err(input.unreadable("of a window not as much has followed as it says"));
         }
     }
-    Ok(((cursor, reissues), input.get()?))
+    Ok(((number, cursor, reissues), input.get()?))
 }
 
-fn put_sliced((cursor, reissues): &mut (Cursor, Reissues<'_>), bytes: Vec<u8>) -> Vec<u8> {
-    reissues.sort_by_key(|(end, ..)| *end);
-    let windows = || reissues.chunk_by(|(one, ..), (other, ..)| one == other);
+fn put_sliced((_, cursor, reissues): &(u32, Cursor, Reissues<'_>), bytes: Vec<u8>) -> Vec<u8> {
+    let windows = || reissues.chunk_by(is_of_one_window);
     let bytes = put(&windows().count(), put(cursor, bytes));
-    let bytes = windows().fold(bytes, |bytes, window| {
-        let bytes = put(&(window[0].0, window.len()), bytes);
-        window.iter().fold(bytes, |bytes, (_, key, reissue)| put(reissue, put_bytes(key, bytes)))
-    });
+    let bytes = windows().fold(bytes, |bytes, window| put(&(window[0].0, window.len()), bytes));
     // None are marked.
     put(&0_u64, bytes)
 }

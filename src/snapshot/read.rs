@@ -7,7 +7,7 @@ use core::hash::Hash;
 
 use serde::de::DeserializeOwned;
 
-use super::chain::{CellRecord, Chain, Run, whole};
+use super::chain::{CellRecord, Chain, Run, runs_of, whole};
 use super::frame::Section;
 use super::record::Input;
 use super::{
@@ -21,7 +21,7 @@ use crate::lateness::Lateness;
 use crate::lattice::Lattice;
 use crate::operator::Windowing;
 use crate::queue::{Queued, What};
-use crate::slice::Positions;
+use crate::slice::{Positions, Table};
 use crate::watermark::Progress;
 use crate::windows::Assigner;
 
@@ -111,9 +111,9 @@ where
         self.read_progress(head.progress)?;
         self.read_slices(chain, migrate)?;
         match (head.firing, self.firing.sliced.is_empty()) {
-            (None, true) => {}
-            (Some(payload), false) => self.read_firing(payload, &taken, &chain.remaining)?,
-            (None, false) => return Err(RestoreError::unreadable(Section::Firing.name(), "it is missing")),
+            (None, true) if chain.reissues.is_empty() => {}
+            (Some(payload), false) => self.read_firing(payload, &taken, chain)?,
+            (None, _) => return Err(RestoreError::unreadable(Section::Firing.name(), "it is missing")),
             (Some(_), true) => {
                 let why = "no definition is made of slices";
                 return Err(RestoreError::unreadable(Section::Firing.name(), why));
@@ -126,7 +126,7 @@ where
         for (place, ((head, asides), cells)) in head.keyed.iter().zip(&chain.cells).enumerate() {
             self.read_keyed(place, (*head, &taken), (asides.clone(), cells), migrate)?;
         }
-        self.read_queue(head.queue, migrate)?;
+        chain.waiting.iter().try_for_each(|run| self.read_queue(run, migrate))?;
         self.check_growth(&taken)?;
         self.store.forget_changes();
         self.resume_from_snapshot();
@@ -204,15 +204,19 @@ where
         &mut self,
         payload: &[u8],
         taken: &Description,
-        remaining: &[Input<'_>],
+        chain: &Chain<'_>,
     ) -> Result<(), RestoreError> {
         let mut input = Input::new(payload, Section::Firing);
+        let mut windows = 0;
         for place in 0..self.firing.sliced.len() {
-            self.read_sliced(place, taken, &mut input)?;
+            windows += self.read_sliced(place, taken, &mut input, &chain.reissues)?;
+        }
+        if windows != chain.reissues.chunk_by(|one, other| one.of == other.of).count() {
+            return Err(RestoreError::unreadable(Section::Reissues.name(), "of a window that is not there"));
         }
         let (draining, has_refire): (Option<Draining>, bool) = input.get()?;
         let mut keys: Vec<K> = Vec::new();
-        for run in remaining {
+        for run in &chain.remaining {
             let mut run = run.clone();
             keys.append(&mut run.blobs()?);
             run.end()?;
@@ -231,13 +235,14 @@ where
         input.end()
     }
 
-    /// One definition: how far it has fired, and what late events have left.
+    /// One definition: how far it has fired, and what late events have left, which is known of so many windows.
     fn read_sliced(
         &mut self,
         place: usize,
         taken: &Description,
         input: &mut Input<'_>,
-    ) -> Result<(), RestoreError> {
+        reissues: &[Run<'_, (u32, i64)>],
+    ) -> Result<usize, RestoreError> {
         let Cursor { fired, positions, closed, is_due: _ } = input.get()?;
         let lateness = self.grow_lateness(taken, self.firing.sliced[place].number, closed);
         let lattice = self.store.lattice();
@@ -252,14 +257,22 @@ where
         let windows: usize = input.get()?;
         for _ in 0..windows {
             let (end, entries): (i64, usize) = input.get()?;
-            for _ in 0..entries {
-                let (key, reissue): (K, Reissue) = (input.blob()?, input.get()?);
-                let hash = self.algebra.hashing.hash(&key);
-                sliced.note_reissue(end, hash, &key, reissue, &self.algebra.hashing);
+            for run in runs_of(reissues, &(sliced.number, end)) {
+                let mut records = run.records.clone();
+                for _ in 0..run.count {
+                    let (key, reissue): (K, Reissue) = (records.blob()?, records.get()?);
+                    let hash = self.algebra.hashing.hash(&key);
+                    sliced.note_reissue(end, hash, &key, reissue, &self.algebra.hashing);
+                }
+                records.end()?;
+            }
+            // (None twice, and no window without any.)
+            if entries == 0 || sliced.reissues.get(&end).map_or(0, Table::len) != entries {
+                return Err(input.unreadable("of a window not as much has followed as it says"));
             }
         }
-        let windows: usize = input.get()?;
-        for _ in 0..windows {
+        let marked: usize = input.get()?;
+        for _ in 0..marked {
             let (end, start): (i64, i64) = input.get()?;
             let keys: Vec<K> = input.blobs()?;
             if !sliced.assigner.has((start, end)) {
@@ -270,7 +283,7 @@ where
                 return Err(input.unreadable("a window is marked twice"));
             }
         }
-        Ok(())
+        Ok(windows)
     }
 
     /// What a definition allows from here on, where windows that end by `closed` had closed anyway.
@@ -374,14 +387,13 @@ where
 
     fn read_queue<T: DeserializeOwned>(
         &mut self,
-        payload: &[u8],
+        run: &Run<'_, ()>,
         migrate: &mut impl FnMut(T) -> A::Acc,
     ) -> Result<(), RestoreError> {
-        let mut input = Input::new(payload, Section::Queue);
+        let mut input = run.records.clone();
         let watermark = self.progress.settled();
-        let entries: usize = input.get()?;
-        let mut last = i64::MIN;
-        for _ in 0..entries {
+        let mut last = self.queue.iter().next_back().map_or(i64::MIN, |entry| entry.at);
+        for _ in 0..run.count {
             let (at, key): (i64, K) = (input.get()?, input.blob()?);
             if at < last || at > watermark {
                 return Err(input.unreadable("a late event's watermark is out of order"));

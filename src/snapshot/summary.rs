@@ -8,7 +8,6 @@ use chrono::TimeDelta;
 
 use super::chain::{Chain, SliceSummary, SnapshotId, whole};
 use super::frame::Section;
-use super::record::Input;
 use super::{Description, ProgressSection, WindowsDescription};
 use crate::config::{Resume, Suspect};
 use crate::error::RestoreError;
@@ -83,7 +82,7 @@ impl Chain<'_> {
             counters,
             definitions: definitions.collect(),
             slices: self.slices().collect(),
-            waiting: Input::new(self.head.queue, Section::Queue).get()?,
+            waiting: self.head.queue,
             aggregate: description.aggregate,
         })
     }

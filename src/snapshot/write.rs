@@ -12,7 +12,7 @@ use super::{
     CellHeader, Cursor, Description, Draining, KeyedHead, PaneHeader, ProgressSection, QueuedKind, SliceHead,
 };
 use crate::aggregate::Aggregate;
-use crate::fire::{Order, Refire, Sliced};
+use crate::fire::{Order, Refire, Reissue, Sliced};
 use crate::keyed::{Cell, Emission, Keyed};
 use crate::operator::Windowing;
 use crate::queue::{Queued, What};
@@ -49,6 +49,21 @@ where
         for (number, keyed) in self.keyed.iter().filter(|(_, keyed)| keyed.live() > 0) {
             writer.section(Section::Cells, &mut bytes, |bytes| {
                 put_cells(keyed, self.order, put(number, bytes))
+            });
+        }
+        for sliced in &self.firing.sliced {
+            for (end, reissues) in &sliced.reissues {
+                writer.section(Section::Reissues, &mut bytes, |bytes| {
+                    let bytes = put(&(sliced.number, end), bytes);
+                    put_entries(bytes, reissues.len(), reissues.iter(), self.order, put_reissue)
+                });
+            }
+        }
+        if !self.queue.is_empty() {
+            writer.section(Section::Waiting, &mut bytes, |bytes| {
+                let mut bytes = put(&self.queue.iter().len(), bytes);
+                self.queue.iter().for_each(|entry| put_queued(entry, &mut bytes));
+                bytes
             });
         }
         let remaining = self.firing.remaining(&self.store, self.order);
@@ -96,7 +111,7 @@ where
             slices: slices.collect(),
             firing: firing.as_deref(),
             keyed: keyed.collect(),
-            queue: &self.put_queue(Vec::new()),
+            queue: self.queue.iter().len() as u64,
         };
         head.write(None, writer, bytes);
     }
@@ -105,7 +120,7 @@ where
         let firing = &self.firing;
         for sliced in &firing.sliced {
             let (due, _) = sliced.next_due(&self.store, self.progress.settled(), self.progress.before_end());
-            bytes = put_sliced(sliced, due.is_some(), self.order, bytes);
+            bytes = put_sliced(sliced, due.is_some(), bytes);
         }
         let draining = firing.drain.as_ref().map(|drain| {
             let (definition, (start, end)) = (firing.sliced[drain.place].number, drain.window);
@@ -119,36 +134,33 @@ where
             }
         }
     }
-
-    fn put_queue(&self, bytes: Vec<u8>) -> Vec<u8> {
-        let mut bytes = put(&self.queue.iter().len(), bytes);
-        for Queued { at, key, what } in self.queue.iter() {
-            bytes = put_blob(key, put(at, bytes));
-            bytes = match what {
-                What::Event { slice, partial, until } => {
-                    put_blob(partial, put(&(QueuedKind::Event, until, slice), bytes))
-                }
-                What::Until(until) => put(&QueuedKind::Until(*until), bytes),
-                What::Pane { definition, pane } => put_pane(pane, put(&QueuedKind::Pane(*definition), bytes)),
-            };
-        }
-        bytes
-    }
 }
 
-fn put_sliced<K, T>(sliced: &Sliced<K, T>, is_due: bool, order: Option<Order<K>>, bytes: Vec<u8>) -> Vec<u8>
-where
-    K: Serialize,
-{
+/// What waits to be polled.
+pub(super) fn put_queued<K: Serialize, T: Serialize>(entry: &Queued<K, T>, bytes: &mut Vec<u8>) {
+    let Queued { at, key, what } = entry;
+    let head = put_blob(key, put(at, core::mem::take(bytes)));
+    *bytes = match what {
+        What::Event { slice, partial, until } => {
+            put_blob(partial, put(&(QueuedKind::Event, until, slice), head))
+        }
+        What::Until(until) => put(&QueuedKind::Until(*until), head),
+        What::Pane { definition, pane } => put_pane(pane, put(&QueuedKind::Pane(*definition), head)),
+    };
+}
+
+/// What is known of a key's panes of a window.
+pub(super) fn put_reissue<K: Serialize>(key: &K, reissue: &Reissue, bytes: &mut Vec<u8>) {
+    *bytes = put(reissue, put_blob(key, core::mem::take(bytes)));
+}
+
+fn put_sliced<K: Serialize, T>(sliced: &Sliced<K, T>, is_due: bool, bytes: Vec<u8>) -> Vec<u8> {
     let (fired, positions) = (sliced.fired, sliced.combine.positions());
     let cursor = Cursor { fired, positions, closed: sliced.lateness.closed, is_due };
     let mut bytes = put(&cursor, bytes);
     bytes = put(&sliced.reissues.len(), bytes);
     for (end, reissues) in &sliced.reissues {
-        let put_reissue = |key: &K, reissue: &_, bytes: &mut Vec<u8>| {
-            *bytes = put(reissue, put_blob(key, core::mem::take(bytes)));
-        };
-        bytes = put_entries(put(end, bytes), reissues.len(), reissues.iter(), order, put_reissue);
+        bytes = put(&(end, reissues.len()), bytes);
     }
     bytes = put(&sliced.marked.len(), bytes);
     for (window, keys) in &sliced.marked {

@@ -2,7 +2,7 @@
 
 use crate::shared::allocation::measure;
 use crate::shared::frame::{
-    CONFIGURATION, CUT, END, ENTRIES, FIRING, Frame, PROGRESS, QUEUE, REMAINING, SLICES, Section,
+    CONFIGURATION, CUT, END, ENTRIES, FIRING, Frame, PROGRESS, QUEUE, REMAINING, SLICES, Section, WAITING,
 };
 use crate::shared::restore::{allowed_bytes, restore_and_run_on};
 use crate::shared::worlds::{
@@ -388,7 +388,7 @@ fn move_sections<W: World>() {
                 moved.sections.insert(to, section);
                 restore_and_run_on::<W>(&[&moved.to_bytes()], SCRIPT);
             }
-            for tag in END..=REMAINING {
+            for tag in END..=WAITING {
                 let mut renamed = frame.clone();
                 if std::mem::replace(&mut renamed.sections[from].tag, tag) != tag {
                     let error = refused::<W>(&renamed.to_bytes());
@@ -590,10 +590,12 @@ fn s3_contradictions_in_a_drain_are_named() {
         }
         payload.extend(encoded(&(draining.map(|(start, end)| (0u32, start, end)), false)));
         frame.sections.iter_mut().find(|section| section.tag == FIRING).unwrap().payload = payload;
-        let late = late.iter().fold(encoded(&late.len()), |payload, &(at, slice, key, sum)| {
+        let waiting = late.iter().fold(encoded(&late.len()), |payload, &(at, slice, key, sum)| {
             [payload, encoded(&at), blob(&key), encoded(&(0u32, u32::MAX, slice)), blob(&sum)].concat()
         });
-        frame.sections.iter_mut().find(|section| section.tag == QUEUE).unwrap().payload = late;
+        frame.sections.iter_mut().find(|section| section.tag == QUEUE).unwrap().payload =
+            encoded(&late.len());
+        frame.sections.insert(frame.sections.len() - 1, Section { tag: WAITING, payload: waiting });
         let end = frame.sections.len() - 1;
         frame.sections.insert(end, Section { tag: REMAINING, payload: keys_of(keys) });
         let restored = sums(3).restore(&frame.to_bytes());
@@ -625,7 +627,7 @@ fn s3_contradictions_in_a_drain_are_named() {
         (drain, &[7], &[], &[1, 1], "a window is marked twice"),
     ] {
         let (damaged, text) = firing(cursor, keys, late, marks).expect(why);
-        let section = if late.is_empty() { "firing" } else { "queue" };
+        let section = if late.is_empty() { "firing" } else { "waiting" };
         let section = format!("section '{section}' makes no sense");
         assert!(damaged && text.contains(&section) && text.contains(why), "{text}");
     }
@@ -678,7 +680,7 @@ proptest! {
     #[test]
     fn s3_random_payloads_never_break_the_kernel(
         world in 0..WORLDS,
-        payloads in prop::collection::vec((PROGRESS..=QUEUE, prop::collection::vec(prop_oneof![0..8u8, any::<u8>()], 0..60)), 1..6),
+        payloads in prop::collection::vec((PROGRESS..=WAITING, prop::collection::vec(prop_oneof![0..8u8, any::<u8>()], 0..60)), 1..6),
     ) {
         in_world!(world, random_payloads(payloads));
     }
