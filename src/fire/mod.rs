@@ -89,6 +89,8 @@ struct Cut<K> {
     /// Those that are still to be held: from there on, or so many of `Firing::list`. They come in the order in which they
     /// are handed out, and always before that.
     left: Option<Left>,
+    /// So many of `Firing::empty`, which are handed out from its end, are still to be held.
+    empty: usize,
     run: Run,
 }
 
@@ -240,11 +242,8 @@ impl<K, T> Firing<K, T> {
         self.sliced.iter_mut().for_each(|sliced| sliced.begin_cut(put_reissue));
         let Some(drain) = &self.drain else { return };
         let left = drain.scan.map_or(Left::Listed(self.list.len()), Left::Scan);
-        let mut run = Run::new();
-        for key in self.empty.iter().rev() {
-            run.put(|records| put(key, records));
-        }
-        self.cut = Some(Cut { put, left: Some(left), run });
+        let empty = self.empty.len();
+        self.cut = Some(Cut { put, left: Some(left), empty, run: Run::new() });
     }
 
     /// Holds some keys, and gives out what has been held, and at how many it has looked; none if all are held.
@@ -268,11 +267,16 @@ impl<K, T> Firing<K, T> {
 
     /// Holds so many keys more; whether there may be others.
     fn hold_next(&mut self, most: usize, store: &Store<K, T>) -> bool {
-        let (Some(drain), Some(Cut { put, left, run })) = (&self.drain, &mut self.cut) else { return false };
+        let (Some(drain), Some(cut)) = (&self.drain, &mut self.cut) else { return false };
         let content = drain.from.content(&self.sliced, store);
         for _ in 0..most {
+            let Cut { put, left, run, .. } = cut;
             let next = match left {
-                None => return false,
+                None if cut.empty == 0 => return false,
+                None => {
+                    cut.hold_empty(&self.empty);
+                    continue;
+                }
                 Some(Left::Scan(scan)) => content.next(scan),
                 Some(Left::Listed(left)) => left.checked_sub(1).and_then(|next| {
                     *left = next;
@@ -281,7 +285,7 @@ impl<K, T> Firing<K, T> {
             };
             let Some((key, ..)) = next.and_then(|spot| content.at(spot)) else {
                 *left = None;
-                return false;
+                continue;
             };
             run.put(|records| put(key, records));
         }
@@ -291,6 +295,16 @@ impl<K, T> Firing<K, T> {
     pub(crate) fn end_cut(&mut self) {
         self.cut = None;
         self.sliced.iter_mut().for_each(Sliced::end_cut);
+    }
+}
+
+impl<K> Cut<K> {
+    /// Holds the next of the keys to fire empty for.
+    fn hold_empty(&mut self, keys: &[K]) {
+        if let Some(next) = self.empty.checked_sub(1) {
+            self.empty = next;
+            self.run.put(|records| (self.put)(&keys[next], records));
+        }
     }
 }
 
@@ -356,6 +370,9 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
             return Some(Ready::OnTime { spot });
         }
         let (place, end) = (drain.place, drain.window.1);
+        if let Some(cut) = self.cut.as_mut().filter(|cut| cut.empty == self.empty.len()) {
+            cut.hold_empty(&self.empty);
+        }
         let key = self.empty.pop()?;
         if let Some(sliced) = self.sliced.get_mut(place) {
             sliced.note_empty(end, &key, hashing);

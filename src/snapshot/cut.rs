@@ -94,8 +94,8 @@ where
     /// stream goes on: of the whole of it or, given the last snapshot that was begun like this and is kept, of what has changed
     /// since.
     ///
-    /// O(slices + partitions), a bit for each eight keys, and O(what a drain that has begun has left: late panes that are owed at its end, panes set
-    /// aside, keys to fire empty for). Until it is done the state takes more: at most what the snapshot takes, a bit for each eight keys, and
+    /// O(slices + partitions), a bit for each eight keys, and O(what waits of late panes that are owed at the end of a drain, and of panes that
+    /// were set aside because their windows have changed since). Until it is done the state takes more: at most what the snapshot takes, a bit for each eight keys, and
     /// the tables of slices that would have expired. [`state_bytes`](Self::state_bytes) does not count that.
     ///
     /// ```
