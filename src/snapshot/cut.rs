@@ -181,7 +181,9 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
                 None => is_held = true,
                 Some((of, run, spots)) => {
                     looked += spots.div_ceil(SPOTS).max(1);
-                    cut.held.push_back((of, run));
+                    if !run.is_empty() {
+                        cut.held.push_back((of, run));
+                    }
                 }
             }
         }

@@ -151,14 +151,18 @@ fn about(checkpoint: &Checkpoint) -> String {
     let kernels = (0..checkpoint.kernels()).map(|kernel| checkpoint.snapshots(kernel));
     let (mut count, mut bytes) = (0, source.len() + sink.len());
     kernels.flatten().for_each(|snapshot| (count, bytes) = (count + 1, bytes + snapshot.len()));
-    format!("{what} of {taken}: {count} snapshots, {bytes} bytes")
+    format!("{what} of {taken}: {}, {bytes} bytes", snapshots(count))
+}
+
+fn snapshots(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "snapshot" } else { "snapshots" })
 }
 
 /// Checks snapshots down to what is inside of their sections, which is read only when it is asked for.
 fn verify(read: &Read) -> Result<(), Stop> {
     read.chain()?.summary().map_err(|error| read.refused(&error))?;
     let bytes: usize = read.snapshots.iter().map(Vec::len).sum();
-    print(&format!("{bytes} bytes in {} snapshots: sound", read.snapshots.len()))
+    print(&format!("{bytes} bytes in {}: sound", snapshots(read.snapshots.len())))
 }
 
 /// Checks all checkpoints and savepoints of a place, and says so of each.

@@ -55,7 +55,7 @@ fn a_checkpoint_is_looked_at_compacted_split_and_merged() {
     let output = ["--output", compacted.to_str().unwrap()];
     said(&snapshot("compact", &[&saved], &output));
     assert_eq!(said(&snapshot("inspect", &[&compacted], &[])), summary);
-    assert!(said(&snapshot("verify", &[&compacted], &[])).ends_with("bytes in 1 snapshots: sound\n"));
+    assert!(said(&snapshot("verify", &[&compacted], &[])).ends_with("bytes in 1 snapshot: sound\n"));
     let again = snapshot("compact", &[&saved], &output);
     assert!(!again.status.success() && stderr(&again).contains("cannot write"), "{}", stderr(&again));
 
