@@ -96,7 +96,7 @@ where
     ///
     /// O(slices + partitions), a bit for each eight keys, and O(what waits of late panes that are owed at the end of a drain, and of panes that
     /// were set aside because their windows have changed since). Until it is done the state takes more: at most what the snapshot takes, a bit for each eight keys, and
-    /// the tables of slices that would have expired. [`state_bytes`](Self::state_bytes) does not count that.
+    /// the tables of slices and windows that would have gone. [`state_bytes`](Self::state_bytes) does not count that.
     ///
     /// ```
     /// use chrono::TimeDelta;
@@ -173,8 +173,8 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             false => out.append(&mut cut.ready),
         }
         let most = most.max(1);
-        // (To look at so many spots takes about as long as to give out one entry.)
-        const SPOTS: usize = 8;
+        // (At so many spots there is about one entry.)
+        const SPOTS: usize = 2;
         let (mut looked, mut is_held) = (0, false);
         while looked < most && !is_held {
             match self.hold_some(most - looked) {
