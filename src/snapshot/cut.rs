@@ -173,8 +173,8 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             false => out.append(&mut cut.ready),
         }
         let most = most.max(1);
-        // (At so many spots there is about one entry.)
-        const SPOTS: usize = 2;
+        // (To look at a spot takes less than to give out an entry.)
+        const SPOTS: usize = 4;
         let (mut looked, mut is_held) = (0, false);
         while looked < most && !is_held {
             match self.hold_some(most - looked) {
