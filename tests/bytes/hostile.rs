@@ -2,7 +2,8 @@
 
 use crate::shared::allocation::measure;
 use crate::shared::frame::{
-    CONFIGURATION, CUT, END, ENTRIES, FIRING, Frame, PROGRESS, QUEUE, REMAINING, SLICES, Section, WAITING,
+    CONFIGURATION, CUT, END, ENTRIES, FIRING, Frame, PROGRESS, QUEUE, REISSUES, REMAINING, SLICES, Section,
+    WAITING,
 };
 use crate::shared::restore::{allowed_bytes, restore_and_run_on};
 use crate::shared::worlds::{
@@ -564,6 +565,47 @@ fn s3_contradictions_are_named() {
         let (damaged, text) = refused(slices, gaps, change).expect(why);
         let section = format!("section '{section}' makes no sense");
         assert!(damaged && text.contains(&section) && text.contains(why), "{text}");
+    }
+}
+
+/// What late events have left is as much as it says, of windows that it names, and each key once.
+#[test]
+fn s3_contradictions_in_what_late_events_left_are_named() {
+    type Left<'a> = &'a [(u32, i64, &'a [u64])];
+    let restored = |said: &[(i64, usize)], left: Left, queue: u64| {
+        let mut kernel = sums(3);
+        let partition = kernel.add_partition();
+        for time in 0..6 {
+            let _ = kernel.push(partition, at(time), 7, 1).unwrap();
+        }
+        let mut frame = Frame::parse(&kernel.snapshot()).unwrap();
+        let mut payload = encoded(&(2i64, (0i64, 0i64, 3i64), i64::MIN, false, said.len()));
+        said.iter().for_each(|window| payload.extend(encoded(window)));
+        payload.extend(encoded(&(0usize, None::<()>, false)));
+        frame.sections.iter_mut().find(|section| section.tag == FIRING).unwrap().payload = payload;
+        frame.sections.iter_mut().find(|section| section.tag == QUEUE).unwrap().payload = encoded(&queue);
+        for (definition, end, keys) in left {
+            let payload = keys.iter().fold(encoded(&(definition, end, keys.len())), |payload, key| {
+                [payload, blob(key), encoded(&(1u32, false))].concat()
+            });
+            frame.sections.insert(frame.sections.len() - 1, Section { tag: REISSUES, payload });
+        }
+        sums(3).restore(&frame.to_bytes()).err().map(|error| (error.is_damaged(), error.to_string()))
+    };
+    assert_eq!(restored(&[(3, 2)], &[(0, 3, &[7]), (0, 3, &[8])], 0), None);
+    let (short, unknown) = ("not as much has followed as it says", "of a window that is not there");
+    for (said, left, queue, why) in [
+        (&[(3, 2)][..], &[(0, 3, &[7][..])][..], 0, short),
+        (&[(3, 2)], &[(0, 3, &[7, 7])], 0, short),
+        (&[(3, 1)], &[(0, 3, &[7, 8])], 0, short),
+        (&[(3, 0)], &[], 0, short),
+        (&[], &[(0, 3, &[7])], 0, unknown),
+        (&[(3, 1)], &[(0, 3, &[7]), (0, 4, &[7])], 0, unknown),
+        (&[(3, 1)], &[(0, 3, &[7]), (1, 3, &[7])], 0, unknown),
+        (&[], &[], 1, "not as many as the queue says"),
+    ] {
+        let (damaged, text) = restored(said, left, queue).expect(why);
+        assert!(damaged && text.contains(why), "{text}");
     }
 }
 

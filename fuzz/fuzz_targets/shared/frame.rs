@@ -12,6 +12,7 @@ pub(crate) const QUEUE: u8 = 7;
 pub(crate) const ENTRIES: u8 = 8;
 pub(crate) const CELLS: u8 = 9;
 pub(crate) const REMAINING: u8 = 10;
+pub(crate) const REISSUES: u8 = 11;
 pub(crate) const WAITING: u8 = 12;
 pub(crate) const END: u8 = 0;
 
