@@ -127,6 +127,22 @@ proptest! {
     }
 }
 
+/// Writes what there is to write by a hundred entries, never many bytes at a time; and in how many steps. Something may
+/// happen after each.
+fn in_small_steps(kernel: &mut Kernel, mut after: impl FnMut(&mut Kernel, u64)) -> (Vec<u8>, u64) {
+    let (mut bytes, mut steps) = (Vec::new(), 0);
+    loop {
+        let before = bytes.len();
+        let progress = kernel.write_snapshot(100, &mut bytes);
+        assert!(bytes.len() - before < 8192, "{} bytes in step {steps}", bytes.len() - before);
+        steps += 1;
+        after(kernel, steps);
+        if progress != SnapshotProgress::More {
+            return (bytes, steps);
+        }
+    }
+}
+
 /// What has been held since the last step waits: how much a step does follows from what it is told alone.
 #[test]
 fn s1_a_step_gives_out_what_it_is_told() {
@@ -146,16 +162,7 @@ fn s1_a_step_gives_out_what_it_is_told() {
         let _ = kernel.begin_snapshot(None).unwrap();
         // All entries change, and so all have to be held now.
         push(&mut kernel);
-        let (mut bytes, mut steps) = (Vec::new(), 0);
-        loop {
-            let before = bytes.len();
-            let progress = kernel.write_snapshot(100, &mut bytes);
-            assert!(bytes.len() - before < 8192, "{} bytes in one step", bytes.len() - before);
-            steps += 1;
-            if progress != SnapshotProgress::More {
-                break;
-            }
-        }
+        let (bytes, steps) = in_small_steps(&mut kernel, |_, _| ());
         // (The last steps may have given out a little more than they were told.)
         assert!((KEYS / 100 - 20..=KEYS / 100 + 20).contains(&steps), "{steps} steps");
         let restored = build(&config, indexed).restore(&bytes).unwrap();
@@ -181,19 +188,11 @@ fn s1_what_late_events_leave_is_held_in_steps() {
         let take = |kernel: &mut Kernel, meanwhile: &dyn Fn(&mut Kernel)| {
             let expected = kernel.snapshot();
             let _ = kernel.begin_snapshot(None).unwrap();
-            let (mut bytes, mut steps) = (Vec::new(), 0);
-            loop {
-                let before = bytes.len();
-                let progress = kernel.write_snapshot(100, &mut bytes);
-                assert!(bytes.len() - before < 8192, "{} bytes in step {steps}", bytes.len() - before);
-                steps += 1;
+            let (bytes, _) = in_small_steps(kernel, |kernel, steps| {
                 if steps == 20 {
                     meanwhile(kernel);
                 }
-                if progress != SnapshotProgress::More {
-                    break;
-                }
-            }
+            });
             let restored = build(&config, indexed).restore(&bytes).unwrap();
             assert!(restored.snapshot() == expected);
         };

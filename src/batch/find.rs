@@ -37,6 +37,7 @@ pub(super) trait Find<K, V, A: Aggregate<V>, Q>: Copy {
     /// Where the partial of a key is that is about to change, and whether a snapshot has still to [hold](Self::put_held) it.
     fn note(entries: &mut Entries<K, A::Acc>, place: u64, key: &Q, hashing: &Hashing<K>) -> (usize, bool);
 
+    /// Holds what has been noted to be at a spot, and what is next to it.
     fn put_held(entries: &mut Entries<K, A::Acc>, spot: usize);
 
     /// Adds an event that it finds no partial for, if nothing but the entries changes by it; whether it did.
