@@ -23,7 +23,7 @@ use crate::operator::{Offered, Windowing};
 use crate::output::Admission;
 use crate::slice::{Algebra, Entries, OpenPair, Tables};
 use crate::time::Timestamp;
-use crate::watermark::{Partition, Progress, Watch, WatchEach, WatchOne, Watched};
+use crate::watermark::{Partition, Progress, Watch, WatchBlock, WatchEach, WatchOne, Watched};
 
 /// Events that are looked at together.
 const BLOCK: usize = 256;
@@ -413,7 +413,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         end: usize,
     ) -> Option<Stop> {
         let mut events = columns.part(*next, end);
-        let mut watch = partitions.watch_all(&mut self.progress)?;
+        let mut watch = partitions.watch(&mut self.progress, *next);
         let mut pair = self.store.open_pair()?;
         let from = events.first_from(pair.from)?;
         let last = events.last_before(pair.until.min(watch.limit()))?;
@@ -421,9 +421,16 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         last.checked_sub(from)?;
         let edge = events.first_from(pair.edge)?;
         let mut sides = Sides::of(events.times, from..=last, edge);
+        let mut calm = events.times.len();
         if sides.is_none() {
-            let calm = events.times.iter().position(|time| !(from..=last).contains(time))?;
-            if calm < SHORT || events.times[calm] < from {
+            calm = events.times.iter().position(|time| !(from..=last).contains(time))?;
+            if events.times[calm] < from {
+                return None;
+            }
+        }
+        calm = watch.passing(&events.times[..calm], events.unit);
+        if calm < events.times.len() {
+            if calm < SHORT {
                 return None;
             }
             events = events.part(0, calm);
@@ -445,9 +452,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
                 false => add_all(find, algebra, table, &events, events.all(), in_micros),
             },
         };
-        if let Some(latest) = columns.latest(*next, taken) {
-            watch.note(0, latest);
-        }
+        watch.note_first(&events.times[..taken], events.unit);
         self.counters.accepted += taken as u64;
         *next += taken;
         Some(if matches!(stop, Stop::End) && *next < end { Stop::Other } else { stop })
@@ -876,7 +881,7 @@ trait Source: Copy {
     /// The watch over events that all are of one partition.
     fn watch_all(self, progress: &mut Progress) -> Option<WatchOne<'_>>;
 
-    type Watch<'a>: Watch
+    type Watch<'a>: Watch + WatchBlock
     where
         Self: 'a;
 

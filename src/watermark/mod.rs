@@ -12,6 +12,7 @@
 
 mod delays;
 mod min_tree;
+mod watch;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -26,6 +27,8 @@ use crate::time::{Timestamp, Watermark};
 use delays::Delays;
 pub(crate) use delays::Learning;
 use min_tree::MinTree;
+use watch::Common;
+pub(crate) use watch::{Watch, WatchBlock, WatchEach, WatchOne, Watched};
 
 /// An input with its own progress: a Kafka partition, a file, a sensor, a tenant.
 ///
@@ -212,87 +215,6 @@ impl Lane {
     }
 }
 
-/// [`Progress::note`] in two steps, for many events: whether it would be true, and doing it.
-pub(crate) trait Watch {
-    fn passes(&self, place: usize, time: i64) -> bool;
-    fn note(&mut self, place: usize, time: i64);
-}
-
-/// For events that have passed already.
-pub(crate) struct Watched;
-
-impl Watch for Watched {
-    #[inline(always)]
-    fn passes(&self, _: usize, _: i64) -> bool {
-        true
-    }
-
-    #[inline(always)]
-    fn note(&mut self, _: usize, _: i64) {}
-}
-
-pub(crate) struct WatchOne<'a> {
-    limit: i64,
-    latest: i64,
-    lane: Option<&'a mut Lane>,
-}
-
-impl WatchOne<'_> {
-    /// What is before this passes.
-    #[inline(always)]
-    pub(crate) fn limit(&self) -> i64 {
-        self.limit
-    }
-
-    /// The time of the latest event so far.
-    pub(crate) fn latest(&self) -> i64 {
-        self.latest
-    }
-}
-
-impl Watch for WatchOne<'_> {
-    #[inline(always)]
-    fn passes(&self, _: usize, time: i64) -> bool {
-        time < self.limit
-    }
-
-    #[inline(always)]
-    fn note(&mut self, _: usize, time: i64) {
-        self.latest = self.latest.max(time);
-    }
-}
-
-impl Drop for WatchOne<'_> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        if let Some(lane) = &mut self.lane {
-            lane.max_time = self.latest;
-        }
-    }
-}
-
-pub(crate) struct WatchEach<'a> {
-    lanes: &'a mut [Lane],
-    partitions: &'a [Partition],
-}
-
-impl Watch for WatchEach<'_> {
-    #[inline(always)]
-    fn passes(&self, place: usize, time: i64) -> bool {
-        let Some(partition) = self.partitions.get(place) else { return false };
-        let lane = self.lanes.get(partition.slot as usize);
-        lane.is_some_and(|lane| lane.generation == partition.generation && time < lane.limit)
-    }
-
-    #[inline(always)]
-    fn note(&mut self, place: usize, time: i64) {
-        let slot = self.partitions.get(place).map_or(0, |partition| partition.slot);
-        if let Some(lane) = self.lanes.get_mut(slot as usize) {
-            lane.max_time = lane.max_time.max(time);
-        }
-    }
-}
-
 /// All partitions and the watermark they give.
 #[derive(Debug)]
 pub(crate) struct Progress {
@@ -323,6 +245,7 @@ pub(crate) struct Progress {
     /// The next watermark that matters to the windows, and whose alarm is set for it.
     boundary: i64,
     armed: Option<u32>,
+    common: Common,
 }
 
 impl Progress {
@@ -347,6 +270,7 @@ impl Progress {
             latest_gone: None,
             boundary: i64::MIN,
             armed: None,
+            common: Common::default(),
         }
     }
 
@@ -370,26 +294,11 @@ impl Progress {
         lane.is_some_and(|lane| lane.generation == partition.generation && time < lane.limit)
     }
 
-    /// The same for many events of one partition.
-    #[inline(always)]
-    pub(crate) fn watch_one(&mut self, partition: Partition) -> WatchOne<'_> {
-        let lane = self.lanes.get_mut(partition.slot as usize);
-        match lane.filter(|lane| lane.generation == partition.generation) {
-            Some(lane) => WatchOne { limit: lane.limit, latest: lane.max_time, lane: Some(lane) },
-            None => WatchOne { limit: i64::MIN, latest: i64::MIN, lane: None },
-        }
-    }
-
-    /// The same for many events of many partitions.
-    #[inline(always)]
-    pub(crate) fn watch_each<'a>(&'a mut self, partitions: &'a [Partition]) -> WatchEach<'a> {
-        WatchEach { lanes: &mut self.lanes, partitions }
-    }
-
     // What the host declares. Each returns false for a partition that is not there.
 
     pub(crate) fn add(&mut self) -> Partition {
         self.before_declaring();
+        self.common.lower_to(i64::MIN);
         let slot = match self.vacant.pop() {
             Some(slot) => {
                 let generation = self.lanes[slot as usize].generation.wrapping_add(1);
@@ -418,6 +327,7 @@ impl Progress {
         self.latest_gone = self.latest_gone.max(lane.seen.then_some(lane.max_time));
         // A handle to it must not fit whoever gets the slot next, nor nobody.
         lane.limit = i64::MIN;
+        self.common.lower_to(i64::MIN);
         self.vacant.push(slot);
         self.note_change(slot);
         true
@@ -480,6 +390,7 @@ impl Progress {
         if !self.rules.hears() {
             return;
         }
+        self.common.lower_to(i64::MIN);
         for slot in 0..self.lanes.len() as u32 {
             let lane = &mut self.lanes[slot as usize];
             let touched = core::mem::take(&mut lane.touched);
@@ -789,6 +700,7 @@ impl Progress {
             limit = limit.min(horizon.saturating_add(1));
         }
         self.lanes[slot as usize].limit = limit;
+        self.common.lower_to(limit);
     }
 
     fn activate(&mut self, slot: u32) {
