@@ -3,7 +3,7 @@
 
 use chrono::TimeDelta;
 use floodmark::snapshot::{Chain, SnapshotId, SnapshotKind, SnapshotProgress, part_of};
-use floodmark::{Config, Count, Sum, Suspect, Timestamp, Trigger, Windowing, Windows};
+use floodmark::{Config, Count, LateFiring, Sum, Suspect, Timestamp, Trigger, Windowing, Windows};
 use proptest::prelude::*;
 
 type Kernel = Windowing<u64, i64, (Count, Sum<fn(&i64) -> i64, i64>)>;
@@ -240,6 +240,87 @@ fn s1_keys_to_fire_empty_for_are_held_in_steps() {
         }
         let restored = build(&config, indexed).restore(&bytes).unwrap();
         assert!(restored.snapshot() == expected, "in steps of {step}");
+    }
+}
+
+/// Begins a snapshot, lets something happen at some of its steps, and writes the rest: it is of the state as it was.
+fn take(config: &Config, kernel: &mut Kernel, mut meanwhile: impl FnMut(&mut Kernel, u64)) {
+    let expected = kernel.snapshot();
+    let _ = kernel.begin_snapshot(None).unwrap();
+    let (bytes, _) = in_small_steps(kernel, &mut meanwhile);
+    let restored = build(config, false).restore(&bytes).unwrap();
+    assert!(restored.snapshot() == expected);
+}
+
+/// Late panes that are owed at the end of a drain, and panes that were set aside, are held step by step.
+#[test]
+fn s1_panes_that_are_owed_or_set_aside_are_held_in_steps() {
+    const KEYS: u64 = 20_000;
+    for windows in [Windows::tumbling(micros(10)), Windows::session(micros(10))] {
+        let windows = windows.allowed_lateness(micros(100)).late_firing(LateFiring::OncePerDrain);
+        let config = Config::windows([windows]).ascending();
+        let mut kernel = build(&config, false);
+        let input = kernel.add_partition();
+        let push = |kernel: &mut Kernel, keys: &mut dyn Iterator<Item = u64>, time: i64| {
+            for key in keys {
+                let _ = kernel.push(input, Timestamp::from_micros(time), key, 1).unwrap();
+            }
+        };
+        push(&mut kernel, &mut (0..KEYS), 5);
+        push(&mut kernel, &mut (0..1), 50);
+        // All are due. Every second key changes, so what sessions were is set aside; then others come in between, and
+        // panes are handed out.
+        push(&mut kernel, &mut (0..KEYS).step_by(2), 6);
+        take(&config, &mut kernel, |kernel, steps| match steps {
+            20 => push(kernel, &mut (0..KEYS).step_by(3), 7),
+            30 | 50 => _ = kernel.drain(KEYS as usize / 4, |_| ()),
+            40 => push(kernel, &mut (0..KEYS).step_by(5), 8),
+            _ => {}
+        });
+        kernel.drain(usize::MAX, |_| ());
+        // All owe a late pane, and half of them hand it out while the snapshot is taken.
+        push(&mut kernel, &mut (0..KEYS), 6);
+        assert_eq!(kernel.drain(1, |_| ()), 1);
+        take(&config, &mut kernel, |kernel, steps| {
+            if steps == 20 {
+                kernel.drain(KEYS as usize / 2, |_| ());
+            }
+        });
+    }
+}
+
+/// What is still to be held of a slice when windows are combined from it, and when it expires, is held in steps as before.
+#[test]
+fn s1_slices_that_are_combined_or_expire_are_held_in_steps() {
+    const KEYS: u64 = 20_000;
+    let config = Config::sliding(micros(3), micros(1)).allowed_lateness(micros(1)).ascending();
+    let mut kernel = build(&config, false);
+    let input = kernel.add_partition();
+    let push = |kernel: &mut Kernel, keys: std::ops::Range<u64>, time: i64| {
+        for key in keys {
+            let _ = kernel.push(input, Timestamp::from_micros(time), key, 1).unwrap();
+        }
+    };
+    for time in 0..6 {
+        push(&mut kernel, time * 1000..KEYS + time * 1000, time as i64);
+        kernel.drain(usize::MAX, |_| ());
+    }
+    let mut now = 5;
+    for begin in [10, 20] {
+        // Some of the open slice is held, it is combined, late events come into it, and it expires before it is held; or it
+        // does not.
+        let first = now;
+        take(&config, &mut kernel, |kernel, steps| {
+            if steps >= begin && steps % 3 == 0 && now < first + 8 {
+                now += 1;
+                push(kernel, 0..100, now);
+                kernel.drain(usize::MAX, |_| ());
+                push(kernel, KEYS / 2..KEYS / 2 + 50, now - 2);
+            }
+        });
+        assert_eq!(now, first + 8, "slices have been combined, and have expired");
+        (0..3).for_each(|time| push(&mut kernel, 0..KEYS, now + time));
+        now += 2;
     }
 }
 

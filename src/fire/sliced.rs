@@ -316,6 +316,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Sliced<K, T> {
         }
     }
 
+    /// A late pane is owed.
     fn mark(&mut self, window: (i64, i64), key: K, order: Option<Order<K>>) {
         self.marks += 1;
         let marked = self.marked.entry(window).or_default();
@@ -348,14 +349,29 @@ impl<K: Hash + Eq + Clone, T: Clone> Sliced<K, T> {
         Some(((start, end), key, partial, index))
     }
 
-    pub(crate) fn note_reissue(
+    /// Takes what is known of a key's panes of a window from a snapshot, or says why it cannot be.
+    pub(crate) fn restore_reissue(
         &mut self,
         end: i64,
-        hash: u64,
         key: &K,
         reissue: Reissue,
         hashing: &Hashing<K>,
-    ) {
+        order: Option<Order<K>>,
+    ) -> Result<(), &'static str> {
+        self.note_reissue(end, hashing.hash(key), key, reissue, hashing);
+        if !reissue.marked {
+            return Ok(());
+        }
+        match self.assigner.first_ending_after(end.saturating_sub(1)) {
+            Some((start, of)) if of == end && self.late_firing == LateFiring::OncePerDrain => {
+                self.mark((end, start), key.clone(), order);
+                Ok(())
+            }
+            _ => Err("a late pane is owed for a window that fires none at the end of a drain"),
+        }
+    }
+
+    fn note_reissue(&mut self, end: i64, hash: u64, key: &K, reissue: Reissue, hashing: &Hashing<K>) {
         let reissues = self.reissues.entry(end).or_insert_with(Table::new);
         if reissues.is_cut() {
             reissues.hold(hash, key);

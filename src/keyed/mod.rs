@@ -6,6 +6,7 @@
 //! changed its due panes are set aside ([`Keyed::set_aside`]). Nobody else pays for it: polling goes from
 //! timer to timer, and nothing is scanned.
 
+mod asides;
 mod cell;
 mod session;
 mod timers;
@@ -20,6 +21,7 @@ use core::mem::size_of;
 
 use hashbrown::HashTable;
 
+pub(crate) use asides::{Asides, PutAside};
 pub(crate) use cell::{Cell, Emission, Replaced, State};
 use cell::{Due, Tick};
 use timers::{Timer, Timers};
@@ -107,8 +109,7 @@ pub(crate) struct Keyed<K, T> {
     /// Cells to be looked at when the clock ticks for the first time.
     unknown_ticks: Vec<u32>,
     /// Due panes of cells that have changed since.
-    aside: BTreeMap<Rank, VecDeque<(K, Emission<T>)>>,
-    asides: usize,
+    pub(crate) asides: Asides<K, T>,
     /// Late panes owed at the end of the drain, by (end, start).
     marked: BTreeMap<(i64, i64), VecDeque<u32>>,
     marks: usize,
@@ -162,8 +163,7 @@ impl<K, T> Keyed<K, T> {
             batch_rank: (0, 0, 0),
             ticks: BinaryHeap::new(),
             unknown_ticks: Vec::new(),
-            aside: BTreeMap::new(),
-            asides: 0,
+            asides: Asides::new(),
             marked: BTreeMap::new(),
             marks: 0,
             last_fired: None,
@@ -186,7 +186,7 @@ impl<K, T> Keyed<K, T> {
             + self.index.allocation_size()
             + self.timers.bytes()
             + self.ticks.capacity() * size_of::<(i64, u32)>()
-            + self.asides * size_of::<(K, Emission<T>)>()
+            + self.asides.bytes()
             + self.marks * size_of::<u32>()
             + self.heap
     }
@@ -210,12 +210,12 @@ impl<K, T> Keyed<K, T> {
             + growth::<u32>(self.vacant.len(), self.vacant.capacity(), windows)
             + table_bytes::<u32>(index).saturating_sub(self.index.allocation_size())
             // Each of them may set panes aside and owe one.
-            + windows * (2 * size_of::<(K, Emission<T>)>() + size_of::<u32>())
+            + windows * (2 * Asides::<K, T>::BYTES + size_of::<u32>())
     }
 
     /// The next watermark at which something may be due, or an earlier one after this.
     pub(crate) fn next_change(&self, watermark: i64) -> i64 {
-        let waits = !self.batch.is_empty() || self.asides > 0;
+        let waits = !self.batch.is_empty() || self.asides.len() > 0;
         let next = if waits { i64::MIN } else { self.timers.next() };
         next.max(watermark.saturating_add(1))
     }
@@ -236,10 +236,6 @@ impl<K, T> Keyed<K, T> {
 
     pub(crate) fn cells(&self) -> impl Iterator<Item = &Cell<K, T>> {
         self.cells.iter().flatten().map(|slot| &slot.cell)
-    }
-
-    pub(crate) fn asides(&self) -> impl Iterator<Item = (Rank, &(K, Emission<T>))> {
-        self.aside.iter().flat_map(|(&rank, panes)| panes.iter().map(move |pane| (rank, pane)))
     }
 
     pub(crate) fn last_fired(&self) -> Option<(i64, i64)> {
@@ -276,7 +272,12 @@ impl<K, T> Keyed<K, T> {
 
     /// Begins to hold all cells or, with `only_changed`, those that have changed since the last snapshot began, if that is
     /// known; whether it is those.
-    pub(crate) fn begin_cut(&mut self, put: PutCell<K, T>, only_changed: bool) -> bool {
+    pub(crate) fn begin_cut(
+        &mut self,
+        (put, put_aside): (PutCell<K, T>, PutAside<K, T>),
+        only_changed: bool,
+    ) -> bool {
+        self.asides.begin_cut(put_aside);
         let changed = self.changed.replace(Vec::new()).filter(|_| only_changed);
         let is_of_changes = changed.is_some();
         let all = || vec![u64::MAX; self.cells.len().div_ceil(WORD)];
@@ -309,21 +310,18 @@ impl<K, T> Keyed<K, T> {
         Some((run, looked))
     }
 
+    /// The same for panes that have been set aside.
+    pub(crate) fn hold_asides(&mut self, most: usize) -> Option<(Run, usize)> {
+        self.asides.hold_some(most)
+    }
+
     pub(crate) fn end_cut(&mut self) {
         self.cut = None;
+        self.asides.end_cut();
     }
 }
 
 impl<K, T> Cut<K, T> {
-    fn hold_all(&mut self, cells: &[Option<Slot<K, T>>]) {
-        for (at, mut word) in core::mem::take(&mut self.cells).into_iter().enumerate() {
-            while word != 0 {
-                self.hold(at * WORD + word.trailing_zeros() as usize, cells);
-                word &= word - 1;
-            }
-        }
-    }
-
     fn hold(&mut self, id: usize, cells: &[Option<Slot<K, T>>]) {
         let cell = cells.get(id).and_then(Option::as_ref).map(|slot| &slot.cell);
         if cell.is_some() || self.is_of_changes {
@@ -495,16 +493,8 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
             }
             let rank = (at, cell.end, cell.start);
             if let Some((key, pane)) = self.come_to(id, due, algebra) {
-                self.heap += pane.heap_bytes(algebra);
-                self.asides += 1;
-                let panes = self.aside.entry(rank).or_default();
-                let place = match order {
-                    Some(order) => {
-                        panes.partition_point(|(other, _)| order(other, &key) != Ordering::Greater)
-                    }
-                    None => panes.len(),
-                };
-                panes.insert(place, (key, pane));
+                let heap = pane.heap_bytes(algebra);
+                self.asides.insert(rank, key, pane, heap, order);
             }
         }
     }
@@ -526,7 +516,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     /// Where the next thing to do at a watermark stands.
     pub(crate) fn next_rank(&mut self, watermark: i64, order: Option<Order<K>>) -> Option<Rank> {
         let timer = self.next_timer(watermark, order);
-        let aside = self.aside.first_key_value().map(|(&rank, _)| rank).filter(|rank| rank.0 <= watermark);
+        let aside = self.asides.first_rank().filter(|rank| rank.0 <= watermark);
         match (timer, aside) {
             (Some(timer), Some(aside)) => Some(timer.min(aside)),
             (timer, aside) => timer.or(aside),
@@ -633,7 +623,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         windows_fired: &mut u64,
     ) -> Option<(K, Emission<T>)> {
         let pane = match self.is_aside_next(rank, order) {
-            true => self.take_aside(algebra),
+            true => self.asides.pop(),
             false => self.fire_next(rank, algebra, order),
         }?;
         if pane.1.timing == Timing::OnTime && self.last_fired != Some((pane.1.end, pane.1.start)) {
@@ -645,28 +635,13 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
 
     /// Whether the next pane at a rank is one that was set aside.
     fn is_aside_next(&self, rank: Rank, order: Option<Order<K>>) -> bool {
-        let Some((key, _)) = self.aside.get(&rank).and_then(VecDeque::front) else { return false };
+        let Some(key) = self.asides.first_key(rank) else { return false };
         match (order, self.batch.last().and_then(|&id| self.cell(id))) {
             (Some(order), Some(cell)) if self.batch_rank == rank => {
                 order(key, &cell.key) != Ordering::Greater
             }
             _ => true,
         }
-    }
-
-    fn take_aside<V, A: Aggregate<V, Acc = T>>(
-        &mut self,
-        algebra: &Algebra<K, V, A>,
-    ) -> Option<(K, Emission<T>)> {
-        let mut first = self.aside.first_entry()?;
-        let pane = first.get_mut().pop_front();
-        if first.get().is_empty() {
-            first.remove();
-        }
-        let pane = pane?;
-        self.asides -= 1;
-        self.heap = self.heap.saturating_sub(pane.1.heap_bytes(algebra));
-        Some(pane)
     }
 
     fn fire_next<V, A: Aggregate<V, Acc = T>>(
@@ -816,7 +791,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
 
     /// The first window end of which a pane waits to be handed out, if there is one. O(what waits).
     pub(crate) fn waiting(&self, watermark: i64) -> Option<i64> {
-        let aside = self.aside.values().flatten().map(|(_, pane)| pane.end).min();
+        let aside = self.asides.iter().map(|(_, _, pane)| pane.end).min();
         let marked = self.marked.first_key_value().map(|(&(end, _), _)| end);
         let cells = self.timers.due(watermark).chain(self.batch.iter().copied());
         let due = cells.filter_map(|id| self.rank(id)).filter(|rank| rank.0 <= watermark);
@@ -963,12 +938,12 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         pane: Emission<T>,
         algebra: &Algebra<K, V, A>,
     ) -> Result<(), &'static str> {
-        if self.aside.last_key_value().is_some_and(|(&last, _)| rank < last) {
+        if self.asides.last_rank().is_some_and(|last| rank < last) {
             return Err("panes set aside are not in order");
         }
-        self.heap += pane.heap_bytes(algebra);
-        self.asides += 1;
-        self.aside.entry(rank).or_default().push_back((key, pane));
+        // (Those of one rank come in their order, too.)
+        let heap = pane.heap_bytes(algebra);
+        self.asides.insert(rank, key, pane, heap, None);
         Ok(())
     }
 
@@ -979,27 +954,22 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     /// Returns memory when hardly anything of it has been used for the second time in a row, or the input has
     /// ended. O(cells left), each time after at least seven times as many have gone.
     pub(crate) fn shrink<V, A: Aggregate<V, Acc = T>>(&mut self, at_end: bool, algebra: &Algebra<K, V, A>) {
+        if self.cut.is_some() {
+            // Cells would get other numbers than those that the snapshot being taken has begun with.
+            return;
+        }
         let sparse = self.cells.len() >= SMALL && self.live() < self.cells.len() / 8;
         let again = core::mem::replace(&mut self.sparse, sparse);
         if !(sparse && again || at_end && self.live() == 0) {
             return;
         }
-        // Cells get other numbers: a snapshot has to hold them by those that they had, and the next one all of them.
-        let mut cut = self.cut.take();
-        if let Some(cut) = &mut cut {
-            cut.hold_all(&self.cells);
-        }
+        // (They get other numbers: the next snapshot has to hold all of them.)
         let before = core::mem::replace(self, Self::new(self.rules.clone()));
-        self.cut = cut;
         self.last_fired = before.last_fired;
+        self.asides = before.asides;
         for slot in before.cells.into_iter().flatten() {
             // What was taken once can be taken again.
             let _ = self.restore_cell(slot.cell, algebra);
-        }
-        for (rank, panes) in before.aside {
-            for (key, pane) in panes {
-                let _ = self.restore_aside(rank, key, pane, algebra);
-            }
         }
     }
 }

@@ -203,15 +203,30 @@ impl<K, T> Entries<K, T> {
         }
     }
 
+    /// Whether what is at a spot is held, or came too late.
+    pub(crate) fn is_held(&self, spot: usize) -> bool {
+        match &self.dense {
+            Some(dense) if spot >= self.first_dense() => dense.is_held(spot - self.first_dense()),
+            _ => self.table.is_held(spot),
+        }
+    }
+
+    /// What has been held since this was asked for last.
+    pub(crate) fn take_held(&mut self) -> Run {
+        let mut run = self.table.take_held();
+        if let Some(dense) = &mut self.dense {
+            run.append(dense.take_held());
+        }
+        run
+    }
+
     /// Holds some entries, and gives out what has been held; at how many spots it has looked.
     pub(crate) fn hold_some(&mut self, most: usize) -> (Run, usize) {
         let mut looked = self.table.hold_some(most);
-        let mut run = self.table.take_held();
         if let Some(dense) = &mut self.dense {
             looked += dense.hold_some(most.saturating_sub(looked));
-            run.append(dense.take_held());
         }
-        (run, looked)
+        (self.take_held(), looked)
     }
 
     /// How much is still to be held, in groups of entries.

@@ -1,6 +1,6 @@
 //! Sealed slices: those that windows have been combined from, as columns.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::hash::Hash;
 use core::mem::needs_drop;
@@ -30,8 +30,28 @@ pub(crate) struct Column<T> {
 #[derive(Debug, Default)]
 struct ToHold {
     from: u32,
-    /// These are held already, because they have changed, or have come too late.
-    except: BTreeSet<u32>,
+    /// A bit for each number whose entry is held already, or has come too late.
+    held: Vec<u64>,
+}
+
+impl ToHold {
+    const WORD: u32 = u64::BITS;
+
+    fn has(&self, id: u32) -> bool {
+        let word = self.held.get((id / Self::WORD) as usize);
+        id < self.from || word.is_some_and(|word| word >> (id % Self::WORD) & 1 == 1)
+    }
+
+    /// From here on an entry is held; whether it was not.
+    fn hold(&mut self, id: u32) -> bool {
+        let is_new = !self.has(id);
+        let word = (id / Self::WORD) as usize;
+        if word >= self.held.len() {
+            self.held.resize(word + 1, 0);
+        }
+        self.held[word] |= 1 << (id % Self::WORD);
+        is_new
+    }
 }
 
 impl<T> Column<T> {
@@ -106,24 +126,26 @@ impl<T> Column<T> {
     /// Holds some entries for the snapshot that is being taken; and how many it has looked at.
     fn hold_some<K>(&mut self, most: usize, ids: &Ids<K>, put: PutEntry<K, T>) -> (Run, usize) {
         let mut run = Run::new();
-        let Some(ToHold { from, except }) = self.to_hold.take() else { return (run, 0) };
-        let (Ok(first) | Err(first)) = self.place_of(from);
+        let Some(mut to_hold) = self.to_hold.take() else { return (run, 0) };
+        let (Ok(first) | Err(first)) = self.place_of(to_hold.from);
         let until = self.len().min(first.saturating_add(most));
         for (id, partial) in (first..until).filter_map(|place| self.at(place)) {
-            if !except.contains(&id)
+            if !to_hold.has(id)
                 && let Some(key) = ids.key(id)
             {
                 run.put(|records| put(key, partial, records));
             }
         }
-        self.to_hold = self.ids.get(until).map(|&from| ToHold { from, except });
+        if let Some(&from) = self.ids.get(until) {
+            to_hold.from = from;
+            self.to_hold = Some(to_hold);
+        }
         (run, until - first)
     }
 
     /// Holds the entry of a number, which is about to change or to come, if that is still to be done.
     fn hold<K>(&mut self, id: u32, ids: &Ids<K>, put: PutEntry<K, T>) -> Option<Run> {
-        let is_new =
-            self.to_hold.as_mut().is_some_and(|to_hold| id >= to_hold.from && to_hold.except.insert(id));
+        let is_new = self.to_hold.as_mut().is_some_and(|to_hold| to_hold.hold(id));
         let (key, partial) = (ids.key(id)?, self.get(id).filter(|_| is_new)?);
         let mut run = Run::new();
         run.put(|records| put(key, partial, records));
@@ -138,6 +160,8 @@ pub(crate) struct Sealed<K, T> {
     /// In the order of time. (A late event may bring a slice in between, which is a matter of moving headers; almost always
     /// they come and go at the ends.)
     columns: VecDeque<(i64, Column<T>)>,
+    /// Those that have expired and that a snapshot still has to hold: their keys keep their numbers for that.
+    leaving: Vec<(i64, Column<T>)>,
     /// Slices before this one are here, if they are anywhere.
     pub(crate) before: i64,
     /// An empty column for the next slice, so that a steady stream allocates nothing; and buffers for making one.
@@ -171,6 +195,7 @@ impl<K, T> Sealed<K, T> {
         Self {
             ids: Ids::new(),
             columns: VecDeque::new(),
+            leaving: Vec::new(),
             before: i64::MIN,
             spare: Column::new(),
             found: Vec::new(),
@@ -190,7 +215,7 @@ impl<K, T> Sealed<K, T> {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        let headers = self.columns.capacity() * size_of::<(i64, Column<T>)>();
+        let headers = (self.columns.capacity() + self.leaving.capacity()) * size_of::<(i64, Column<T>)>();
         self.bytes + self.spare.bytes() + headers + self.buffer_bytes() + self.ids.bytes()
     }
 
@@ -254,9 +279,11 @@ impl<K, T> Sealed<K, T> {
         }
     }
 
-    /// Returns all memory, once no slice is here.
+    /// Returns all memory, once no slice is here, nor one that a snapshot still has to hold.
     pub(crate) fn empty(&mut self) {
-        *self = Self { before: self.before, cut: self.cut.take(), ..Self::new() };
+        if self.leaving.is_empty() {
+            *self = Self { before: self.before, cut: self.cut.take(), ..Self::new() };
+        }
     }
 
     // A snapshot that is being taken.
@@ -274,16 +301,20 @@ impl<K, T> Sealed<K, T> {
     }
 
     pub(crate) fn end_cut(&mut self) {
-        self.columns.iter_mut().for_each(|(_, column)| column.to_hold = None);
+        self.columns.iter_mut().chain(&mut self.leaving).for_each(|(_, column)| column.to_hold = None);
         self.cut = None;
     }
 
     /// Holds some entries of a slice, and gives out what has been held; how many it has looked at, and whether that is all.
     pub(crate) fn hold_some(&mut self, slice: i64, most: usize) -> ((Run, usize), bool) {
-        let (Ok(place), Some(cut)) = (self.place_of(slice), &self.cut) else {
+        let place = self.place_of(slice);
+        let column = match place {
+            Ok(place) => self.columns.get_mut(place),
+            Err(_) => self.leaving.iter_mut().find(|(of, _)| *of == slice),
+        };
+        let (Some((_, column)), Some(cut)) = (column, &self.cut) else {
             return ((Run::new(), 0), true);
         };
-        let column = &mut self.columns[place].1;
         (column.hold_some(most, &self.ids, cut.put), column.to_hold.is_none())
     }
 
@@ -295,16 +326,6 @@ impl<K, T> Sealed<K, T> {
             && let Some(run) = column.hold(id, &self.ids, cut.put)
         {
             cut.keep(*slice, run);
-        }
-    }
-
-    /// Holds all that a snapshot still has to hold of a slice, which is about to go: O(keys), as that is.
-    fn hold_all(&mut self, place: usize) {
-        let (slice, column) = &mut self.columns[place];
-        if column.to_hold.is_some()
-            && let Some(cut) = &mut self.cut
-        {
-            cut.keep(*slice, column.hold_some(usize::MAX, &self.ids, cut.put).0);
         }
     }
 }
@@ -352,19 +373,29 @@ impl<K: Hash + Eq + Clone, T> Sealed<K, T> {
 
     /// Expires all slices before `slice`.
     pub(crate) fn expire_before(&mut self, slice: i64, hashing: &Hashing<K>) {
+        let is_held = |(_, column): &mut (i64, Column<T>)| column.to_hold.is_none();
+        let held: Vec<(i64, Column<T>)> = self.leaving.extract_if(.., is_held).collect();
+        held.into_iter().for_each(|(_, column)| self.release(column, hashing));
         while self.columns.front().is_some_and(|(first, _)| *first < slice) {
-            self.hold_all(0);
-            let Some((_, mut column)) = self.columns.pop_front() else { break };
-            self.bytes -= column.bytes();
+            let Some((first, column)) = self.columns.pop_front() else { break };
             self.room -= column.capacity();
-            column.ids.iter().for_each(|&id| self.ids.leave(id, hashing));
-            column.clear();
-            if column.capacity() >= self.spare.capacity() {
-                self.spare = column;
+            match column.to_hold {
+                None => self.release(column, hashing),
+                Some(_) => self.leaving.push((first, column)),
             }
         }
         if self.columns.is_empty() {
             self.ids.shrink();
+        }
+    }
+
+    /// Nobody needs a column any more.
+    fn release(&mut self, mut column: Column<T>, hashing: &Hashing<K>) {
+        self.bytes -= column.bytes();
+        column.ids.iter().for_each(|&id| self.ids.leave(id, hashing));
+        column.clear();
+        if column.capacity() >= self.spare.capacity() {
+            self.spare = column;
         }
     }
 }
@@ -378,7 +409,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Sealed<K, T> {
         expected: usize,
         hashing: &Hashing<K>,
     ) {
-        let Self { ids, spare, found, places, .. } = self;
+        let Self { ids, spare, found, places, cut, .. } = self;
         let mut column = core::mem::replace(spare, Column::new());
         let keys = table.len();
         let most = table.capacity().min(4 * keys).next_multiple_of(ROUND);
@@ -390,7 +421,25 @@ impl<K: Hash + Eq + Clone, T: Clone> Sealed<K, T> {
         column.is_changed = table.take_changed();
         found.clear();
         found.reserve(keys);
-        table.drain(|key, partial| found.push((ids.enter(hashing.hash(&key), &key, hashing), partial)));
+        let mut enter = |key: &K| ids.enter(hashing.hash(key), key, hashing);
+        if table.is_cut() {
+            // What the snapshot has still to hold of the table, it has of the column.
+            let mut to_hold = ToHold::default();
+            for spot in 0..table.spots() {
+                let Some((key, partial)) = table.at(spot) else { continue };
+                let id = enter(key);
+                if table.is_held(spot) {
+                    to_hold.hold(id);
+                }
+                found.push((id, partial.clone()));
+            }
+            column.to_hold = Some(to_hold);
+            if let Some(cut) = cut {
+                cut.keep(slice, table.take_held());
+            }
+            table.clear();
+        }
+        table.drain(|key, partial| found.push((enter(&key), partial)));
         match !needs_drop::<T>() && found.len() > ids.beyond() / 8 {
             true => arrange(found, places, ids.beyond(), &mut column),
             false => {

@@ -811,17 +811,6 @@ impl<K, T> Store<K, T> {
         Some((slice, run, looked))
     }
 
-    /// Holds all that a snapshot still has to hold of a slice that is about to be sealed.
-    fn hold_all(&mut self, slice: i64, table: &mut Entries<K, T>) {
-        if table.is_cut()
-            && let (Some(cut), Some(sealed)) = (&mut self.cut, &mut self.sealed.cut)
-        {
-            sealed.keep(slice, table.hold_some(usize::MAX).0);
-            table.end_cut();
-            cut.open -= 1;
-        }
-    }
-
     /// No snapshot is being taken any more.
     pub(crate) fn end_cut(&mut self) {
         self.sealed.end_cut();
@@ -957,7 +946,9 @@ impl<K: Hash + Eq + Clone, T: Clone> Store<K, T> {
             store.bytes -= table.bytes();
             store.room -= table.capacity();
             store.pool.expect(table.len());
-            store.hold_all(old, &mut table);
+            if let Some(cut) = store.cut.as_mut().filter(|_| table.is_cut()) {
+                cut.open -= 1;
+            }
             store.sealed.seal(old, &mut table, store.pool.expected, hashing);
             store.pool.put(table);
         });

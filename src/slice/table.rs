@@ -275,6 +275,15 @@ impl<K, T> Table<K, T> {
         self.hold_some(usize::MAX);
     }
 
+    /// Whether what is at a spot is held, or came too late.
+    pub(crate) fn is_held(&self, spot: usize) -> bool {
+        let Some(marks) = &self.marks else { return true };
+        match spot.checked_sub(self.entries.num_buckets()) {
+            Some(old) => marks.old.has(old),
+            None => marks.entries.has(spot),
+        }
+    }
+
     /// How much is still to be held, in groups of entries.
     #[inline]
     pub(crate) fn left_to_hold(&self) -> usize {

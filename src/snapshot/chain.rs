@@ -37,6 +37,8 @@ pub struct Chain<'a> {
     pub(super) remaining: Vec<Input<'a>>,
     /// By definition and end of the window, as many of each as the section 'firing' says.
     pub(super) reissues: Vec<Run<'a, (u32, i64)>>,
+    /// Of each definition as many as the head says.
+    pub(super) asides: Vec<Run<'a, u32>>,
     /// As many as the head says.
     pub(super) waiting: Vec<Run<'a, ()>>,
     id: u64,
@@ -50,7 +52,7 @@ pub(super) struct Head<'a> {
     pub(super) progress: &'a [u8],
     pub(super) slices: Vec<SliceHead>,
     pub(super) firing: Option<&'a [u8]>,
-    pub(super) keyed: Vec<(KeyedHead, Input<'a>)>,
+    pub(super) keyed: Vec<KeyedHead>,
     /// How much waits to be polled.
     pub(super) queue: u64,
 }
@@ -78,6 +80,7 @@ struct File<'a> {
     cells: Vec<Run<'a, u32>>,
     remaining: Vec<Input<'a>>,
     reissues: Vec<Run<'a, (u32, i64)>>,
+    asides: Vec<Run<'a, u32>>,
     waiting: Vec<Run<'a, ()>>,
     id: u64,
 }
@@ -99,21 +102,17 @@ impl<'a> File<'a> {
         let queue = loop {
             match reader.section()? {
                 (Section::Firing, payload) if firing.is_none() && keyed.is_empty() => firing = Some(payload),
-                (Section::Keyed, payload) => {
-                    let mut input = Input::new(payload, Section::Keyed);
-                    keyed.push((input.get()?, input));
-                }
+                (Section::Keyed, payload) => keyed.push(whole(payload, Section::Keyed)?),
                 (Section::Queue, payload) => break whole(payload, Section::Queue)?,
                 (section, _) => return Err(misplaced(section)),
             }
         };
-        let numbers = |(head, _): &(KeyedHead, Input<'_>)| head.definition;
-        if !keyed.is_sorted_by(|one, other| numbers(one) < numbers(other)) {
+        if !keyed.is_sorted_by(|one: &KeyedHead, other| one.definition < other.definition) {
             return Err(RestoreError::unreadable(Section::Keyed.name(), "definitions are not in order"));
         }
         let head = Head { configuration, since, progress, slices, firing, keyed, queue };
         let (mut entries, mut cells, mut remaining) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut reissues, mut waiting) = (Vec::new(), Vec::new());
+        let (mut reissues, mut asides, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
         let end = loop {
             match reader.section()? {
                 (Section::Entries, payload) => entries.push(Run::read(payload, Section::Entries)?),
@@ -121,18 +120,24 @@ impl<'a> File<'a> {
                 (Section::Remaining, payload) => remaining.push(Input::new(payload, Section::Remaining)),
                 (Section::Reissues, payload) => reissues.push(Run::read(payload, Section::Reissues)?),
                 (Section::Waiting, payload) => waiting.push(Run::read(payload, Section::Waiting)?),
+                (Section::Asides, payload) => asides.push(Run::read(payload, Section::Asides)?),
                 (Section::End, payload) => break payload,
                 (section, _) => return Err(misplaced(section)),
             }
         };
-        check_count(&waiting, queue)?;
+        check_count(&waiting, queue, Section::Waiting)?;
         // (So that those of one slice stand together, in the order in which they were written.)
         entries.sort_by_key(|run| run.of);
         cells.sort_by_key(|run| run.of);
         reissues.sort_by_key(|run| run.of);
+        asides.sort_by_key(|run| run.of);
+        for keyed in &head.keyed {
+            check_count(runs_of(&asides, &keyed.definition), keyed.asides, Section::Asides)?;
+        }
+        check_known(&asides, &head.keyed, Section::Asides)?;
         let id = reader.finish(end)?;
         let id = stands_for.unwrap_or(id);
-        Ok(Self { head, entries, cells, remaining, reissues, waiting, id })
+        Ok(Self { head, entries, cells, remaining, reissues, asides, waiting, id })
     }
 }
 
@@ -148,12 +153,8 @@ impl Head<'_> {
         if let Some(firing) = firing {
             writer.copy(Section::Firing, firing, bytes);
         }
-        for (head, asides) in keyed {
-            writer.section(Section::Keyed, bytes, |bytes| {
-                let mut bytes = put(head, bytes);
-                bytes.extend_from_slice(asides.rest());
-                bytes
-            });
+        for keyed in keyed {
+            writer.section(Section::Keyed, bytes, |bytes| put(keyed, bytes));
         }
         writer.section(Section::Queue, bytes, |bytes| put(queue, bytes));
     }
@@ -188,12 +189,21 @@ impl<I: serde::Serialize> Run<'_, I> {
     }
 }
 
-/// That as much waits to be polled as the head says.
-fn check_count(waiting: &[Run<'_, ()>], queue: u64) -> Result<(), RestoreError> {
-    let count = waiting.iter().try_fold(0_u64, |sum, run| sum.checked_add(run.count));
-    match count == Some(queue) {
+/// That there are as many of these as the head says.
+fn check_count<I>(runs: &[Run<'_, I>], said: u64, section: Section) -> Result<(), RestoreError> {
+    let count = runs.iter().try_fold(0_u64, |sum, run| sum.checked_add(run.count));
+    match count == Some(said) {
         true => Ok(()),
-        false => Err(RestoreError::unreadable(Section::Waiting.name(), "not as many as the queue says")),
+        false => Err(RestoreError::unreadable(section.name(), "not as many as it was said to be")),
+    }
+}
+
+/// That these are of definitions that are there.
+fn check_known(runs: &[Run<'_, u32>], heads: &[KeyedHead], section: Section) -> Result<(), RestoreError> {
+    let is_known = |run: &Run<'_, u32>| heads.binary_search_by_key(&run.of, |head| head.definition).is_ok();
+    match runs.iter().all(is_known) {
+        true => Ok(()),
+        false => Err(RestoreError::unreadable(section.name(), "of a definition that is not there")),
     }
 }
 
@@ -231,9 +241,9 @@ impl<'a> Chain<'a> {
         }
         let entries = entries_of(&files)?;
         let cells = cells_of(&files)?;
-        let File { head, remaining, reissues, waiting, id, .. } =
+        let File { head, remaining, reissues, asides, waiting, id, .. } =
             files.pop().ok_or(RestoreErrorKind::Chain { place: 0, since: None, before: None })?;
-        Ok(Self { head, entries, cells, remaining, reissues, waiting, id })
+        Ok(Self { head, entries, cells, remaining, reissues, asides, waiting, id })
     }
 
     /// Which snapshot the last of them is: what the next one holds the changes since.
@@ -246,12 +256,12 @@ impl<'a> Chain<'a> {
     pub fn compact(&self) -> Vec<u8> {
         let mut head = Head { since: None, ..self.head.clone() };
         head.slices.iter_mut().for_each(|slice| slice.is_kept = false);
-        head.keyed.iter_mut().for_each(|(keyed, _)| keyed.is_kept = false);
+        head.keyed.iter_mut().for_each(|keyed| keyed.is_kept = false);
         let mut bytes = Vec::new();
         let mut writer = Writer::new(&mut bytes);
         head.write(Some(self.id), &mut writer, &mut bytes);
         self.entries.iter().for_each(|run| run.write(Section::Entries, &mut writer, &mut bytes));
-        for ((head, _), cells) in head.keyed.iter().zip(&self.cells).filter(|(_, cells)| !cells.is_empty()) {
+        for (head, cells) in head.keyed.iter().zip(&self.cells).filter(|(_, cells)| !cells.is_empty()) {
             writer.section(Section::Cells, &mut bytes, |bytes| {
                 let bytes = put(&(head.definition, cells.len()), bytes);
                 cells.iter().fold(bytes, |bytes, CellRecord { number, key, rest }| {
@@ -260,6 +270,7 @@ impl<'a> Chain<'a> {
             });
         }
         self.reissues.iter().for_each(|run| run.write(Section::Reissues, &mut writer, &mut bytes));
+        self.asides.iter().for_each(|run| run.write(Section::Asides, &mut writer, &mut bytes));
         self.waiting.iter().for_each(|run| run.write(Section::Waiting, &mut writer, &mut bytes));
         for remaining in &self.remaining {
             writer.copy(Section::Remaining, remaining.rest(), &mut bytes);
@@ -382,12 +393,12 @@ fn cells_of<'a>(files: &[File<'a>]) -> Result<Vec<Vec<CellRecord<'a>>>, RestoreE
     let unreadable = |why| RestoreError::unreadable(Section::Cells.name(), why);
     let Some(newest) = files.last() else { return Ok(Vec::new()) };
     let mut all = Vec::new();
-    for (place, (head, _)) in newest.head.keyed.iter().enumerate() {
+    for (place, head) in newest.head.keyed.iter().enumerate() {
         let is_anew = |file: &File<'_>| {
             file.head
                 .keyed
                 .get(place)
-                .is_none_or(|(other, _)| other.definition != head.definition || !other.is_kept)
+                .is_none_or(|other| other.definition != head.definition || !other.is_kept)
         };
         let from = files.iter().rposition(is_anew).unwrap_or(0);
         let mut cells: Vec<CellRecord<'a>> = Vec::new();
@@ -419,10 +430,8 @@ fn cells_of<'a>(files: &[File<'a>]) -> Result<Vec<Vec<CellRecord<'a>>>, RestoreE
         }
         all.push(cells);
     }
-    let heads = &newest.head.keyed;
-    let known = |run: &Run<'_, u32>| heads.binary_search_by_key(&run.of, |(head, _)| head.definition).is_ok();
-    match files.iter().flat_map(|file| &file.cells).all(known) {
-        true => Ok(all),
-        false => Err(unreadable("windows of a definition that is not there")),
+    for file in files {
+        check_known(&file.cells, &newest.head.keyed, Section::Cells)?;
     }
+    Ok(all)
 }

@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::SnapshotId;
 use super::frame::{Section, Writer};
 use super::record::{put, put_blob, put_bytes};
-use super::write::{put_cell, put_entry, put_queued, put_reissue};
+use super::write::{put_aside, put_cell, put_entry, put_queued, put_reissue};
 use crate::aggregate::Aggregate;
 use crate::keyed::Cell;
 use crate::operator::Windowing;
@@ -43,6 +43,7 @@ enum Of {
     /// A window of a definition.
     Reissues(u32, i64),
     Waiting,
+    Asides(u32),
 }
 
 /// What a snapshot holds.
@@ -94,9 +95,9 @@ where
     /// stream goes on: of the whole of it or, given the last snapshot that was begun like this and is kept, of what has changed
     /// since.
     ///
-    /// O(slices + partitions), a bit for each eight keys, and O(what waits of late panes that are owed at the end of a drain, and of panes that
-    /// were set aside because their windows have changed since). Until it is done the state takes more: at most what the snapshot takes, a bit for each eight keys, and
-    /// the tables of slices and windows that would have gone. [`state_bytes`](Self::state_bytes) does not count that.
+    /// O(slices + partitions), and a bit for each eight keys. Until it is done the state takes more: at most what the snapshot
+    /// takes, a bit for each eight keys, the tables of slices and windows that would have gone, and memory of keys' own windows that
+    /// would have been returned. [`state_bytes`](Self::state_bytes) does not count that.
     ///
     /// ```
     /// use chrono::TimeDelta;
@@ -142,7 +143,9 @@ where
         let is_of_changes = since.is_some();
         let slices = self.store.begin_cut(put_entry::<K, A::Acc>, is_of_changes);
         let kept: Vec<bool> = (self.keyed.iter_mut())
-            .map(|(_, keyed)| keyed.begin_cut(put_changed::<K, A::Acc>, is_of_changes))
+            .map(|(_, keyed)| {
+                keyed.begin_cut((put_changed::<K, A::Acc>, put_aside::<K, A::Acc>), is_of_changes)
+            })
             .collect();
         self.firing.begin_cut(put_key::<K>, put_reissue::<K>);
         self.queue.begin_cut(put_queued::<K, A::Acc>);
@@ -223,6 +226,12 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         if let Some(((definition, end), run, looked)) = self.firing.hold_reissues(most) {
             return Some((Of::Reissues(definition, end), run, looked));
         }
+        if let Some((definition, run, looked)) = self.keyed.iter_mut().find_map(|(number, keyed)| {
+            let (run, looked) = keyed.hold_asides(most)?;
+            Some((*number, run, looked))
+        }) {
+            return Some((Of::Asides(definition), run, looked));
+        }
         if let Some((slice, run, looked)) = self.store.hold_some(most) {
             return Some((Of::Slice(slice), run, looked));
         }
@@ -258,11 +267,12 @@ impl Cut {
             Of::Remaining => Section::Remaining,
             Of::Reissues(..) => Section::Reissues,
             Of::Waiting => Section::Waiting,
+            Of::Asides(_) => Section::Asides,
         };
         self.writer.section(section, out, |bytes| {
             let bytes = match of {
                 Of::Slice(slice) => put(&slice, bytes),
-                Of::Definition(number) => put(&number, bytes),
+                Of::Definition(number) | Of::Asides(number) => put(&number, bytes),
                 Of::Reissues(definition, end) => put(&(definition, end), bytes),
                 Of::Remaining | Of::Waiting => bytes,
             };

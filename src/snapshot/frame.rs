@@ -25,10 +25,11 @@ pub(super) enum Section {
     Remaining = 10,
     Reissues = 11,
     Waiting = 12,
+    Asides = 13,
 }
 
 impl Section {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::End,
         Self::Configuration,
         Self::Cut,
@@ -42,6 +43,7 @@ impl Section {
         Self::Remaining,
         Self::Reissues,
         Self::Waiting,
+        Self::Asides,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -59,6 +61,7 @@ impl Section {
             Self::Remaining => "remaining",
             Self::Reissues => "reissues",
             Self::Waiting => "waiting",
+            Self::Asides => "asides",
         }
     }
 

@@ -245,7 +245,7 @@ struct SliceHead {
     is_kept: bool,
 }
 
-/// What the section 'keyed' of a definition begins with.
+/// The section 'keyed' of a definition.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct KeyedHead {
     definition: u32,
@@ -253,6 +253,8 @@ struct KeyedHead {
     closed: i64,
     last_fired: Option<(i64, i64)>,
     cells: u64,
+    /// Panes that have been set aside.
+    asides: u64,
     /// Cells that do not follow have not changed: they are in the snapshot before.
     is_kept: bool,
 }

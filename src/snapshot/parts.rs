@@ -152,10 +152,11 @@ impl<'a> State<'a> {
         let mut is_at_rest = head.queue == 0 && chain.remaining.is_empty();
         if let Some(payload) = head.firing {
             let mut input = Input::new(payload, Section::Firing);
-            let is_keyed = |number| head.keyed.iter().any(|(keyed, _)| keyed.definition == number);
+            let is_keyed = |number| head.keyed.iter().any(|keyed| keyed.definition == number);
             for number in (0..description.definitions.len() as u32).filter(|&number| !is_keyed(number)) {
-                let (sliced, marked) = read_sliced(number, &mut input, &chain.reissues)?;
-                is_at_rest &= marked == 0 && !sliced.1.is_due;
+                let sliced = read_sliced(number, &mut input, &chain.reissues)?;
+                let owes = sliced.2.iter().any(|(_, _, reissue)| reissue.marked);
+                is_at_rest &= !owes && !sliced.1.is_due;
                 if !is_at_rest {
                     return Err(waits());
                 }
@@ -164,8 +165,8 @@ impl<'a> State<'a> {
             let (draining, has_refire): (Option<Draining>, bool) = input.get()?;
             is_at_rest &= draining.is_none() && !has_refire;
         }
-        for ((head, asides), cells) in head.keyed.iter().zip(&chain.cells) {
-            is_at_rest &= asides.clone().get::<u64>()? == 0;
+        for (head, cells) in head.keyed.iter().zip(&chain.cells) {
+            is_at_rest &= head.asides == 0;
             state.keyed.push((*head, cells.clone()));
         }
         if is_at_rest { Ok(state) } else { Err(waits()) }
@@ -202,11 +203,9 @@ impl<'a> State<'a> {
         }
         let sliced = self.sliced.iter().fold(Vec::new(), |bytes, sliced| put_sliced(sliced, bytes));
         let firing = put(&(None::<Draining>, false), sliced);
-        // Nothing is set aside, and nothing waits.
-        let none = put(&0_u64, Vec::new());
         let keyed = self.keyed.iter().map(|(head, cells)| {
-            let head = KeyedHead { cells: cells.len() as u64, is_kept: false, ..*head };
-            (head, Input::new(&none, Section::Keyed))
+            let cells = cells.len() as u64;
+            KeyedHead { cells, is_kept: false, ..*head }
         });
         let head = Head {
             configuration,
@@ -251,12 +250,12 @@ fn is_of_one_window((one, ..): &(i64, &[u8], Reissue), (other, ..): &(i64, &[u8]
     one == other
 }
 
-/// What the section 'firing' and those behind it have of one definition, and how many windows are marked by late events.
+/// What the section 'firing' and those behind it have of one definition.
 fn read_sliced<'a>(
     number: u32,
     input: &mut Input<'a>,
     runs: &[Run<'a, (u32, i64)>],
-) -> Result<((u32, Cursor, Reissues<'a>), u64), RestoreError> {
+) -> Result<(u32, Cursor, Reissues<'a>), RestoreError> {
     let (cursor, windows): (Cursor, u64) = input.get()?;
     let mut reissues = Vec::new();
     for _ in 0..windows {
@@ -273,13 +272,11 @@ fn read_sliced<'a>(
             return Err(input.unreadable("of a window not as much has followed as it says"));
         }
     }
-    Ok(((number, cursor, reissues), input.get()?))
+    Ok((number, cursor, reissues))
 }
 
 fn put_sliced((_, cursor, reissues): &(u32, Cursor, Reissues<'_>), bytes: Vec<u8>) -> Vec<u8> {
     let windows = || reissues.chunk_by(is_of_one_window);
     let bytes = put(&windows().count(), put(cursor, bytes));
-    let bytes = windows().fold(bytes, |bytes, window| put(&(window[0].0, window.len()), bytes));
-    // None are marked.
-    put(&0_u64, bytes)
+    windows().fold(bytes, |bytes, window| put(&(window[0].0, window.len()), bytes))
 }

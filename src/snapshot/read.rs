@@ -16,7 +16,7 @@ use super::{
 use crate::aggregate::Aggregate;
 use crate::error::{RestoreError, RestoreErrorKind};
 use crate::fire::{Refire, Reissue};
-use crate::keyed::{Cell, Emission, Replaced};
+use crate::keyed::{Cell, Emission, Rank, Replaced};
 use crate::lateness::Lateness;
 use crate::lattice::Lattice;
 use crate::operator::Windowing;
@@ -123,8 +123,9 @@ where
             let why = "not as many as there are definitions";
             return Err(RestoreError::unreadable(Section::Keyed.name(), why));
         }
-        for (place, ((head, asides), cells)) in head.keyed.iter().zip(&chain.cells).enumerate() {
-            self.read_keyed(place, (*head, &taken), (asides.clone(), cells), migrate)?;
+        for (place, (head, cells)) in head.keyed.iter().zip(&chain.cells).enumerate() {
+            let asides = runs_of(&chain.asides, &head.definition);
+            self.read_keyed(place, (*head, &taken), (cells, asides), migrate)?;
         }
         chain.waiting.iter().try_for_each(|run| self.read_queue(run, migrate))?;
         self.check_growth(&taken)?;
@@ -261,26 +262,15 @@ where
                 let mut records = run.records.clone();
                 for _ in 0..run.count {
                     let (key, reissue): (K, Reissue) = (records.blob()?, records.get()?);
-                    let hash = self.algebra.hashing.hash(&key);
-                    sliced.note_reissue(end, hash, &key, reissue, &self.algebra.hashing);
+                    let hashing = &self.algebra.hashing;
+                    let restored = sliced.restore_reissue(end, &key, reissue, hashing, self.order);
+                    restored.map_err(|why| records.unreadable(why))?;
                 }
                 records.end()?;
             }
             // (None twice, and no window without any.)
             if entries == 0 || sliced.reissues.get(&end).map_or(0, Table::len) != entries {
                 return Err(input.unreadable("of a window not as much has followed as it says"));
-            }
-        }
-        let marked: usize = input.get()?;
-        for _ in 0..marked {
-            let (end, start): (i64, i64) = input.get()?;
-            let keys: Vec<K> = input.blobs()?;
-            if !sliced.assigner.has((start, end)) {
-                return Err(input.unreadable("a window is marked that is none"));
-            }
-            sliced.marks += keys.len();
-            if sliced.marked.insert((end, start), keys.into()).is_some() {
-                return Err(input.unreadable("a window is marked twice"));
             }
         }
         Ok(windows)
@@ -352,7 +342,7 @@ where
         &mut self,
         place: usize,
         (head, taken): (KeyedHead, &Description),
-        (mut input, cells): (Input<'_>, &[CellRecord<'_>]),
+        (cells, asides): (&[CellRecord<'_>], &[Run<'_, u32>]),
         migrate: &mut impl FnMut(T) -> A::Acc,
     ) -> Result<(), RestoreError> {
         let lateness = self.grow_lateness(taken, self.keyed[place].0, head.closed);
@@ -360,7 +350,8 @@ where
         let (number, keyed) = &mut self.keyed[place];
         keyed.rules.lateness = lateness;
         if head.definition != *number {
-            return Err(input.unreadable("definitions are not in order"));
+            let why = "definitions are not in order";
+            return Err(RestoreError::unreadable(Section::Keyed.name(), why));
         }
         for record in cells {
             let (mut of_key, mut rest) =
@@ -375,14 +366,18 @@ where
             let cell = Cell { key, start, end, last, reach, partial, replaced, state };
             keyed.restore_cell(cell, algebra).map_err(|why| rest.unreadable(why))?;
         }
-        let asides: usize = input.get()?;
-        for _ in 0..asides {
-            let (rank, key): ((i64, i64, i64), K) = (input.get()?, input.blob()?);
-            let pane = pane(&mut input, migrate)?;
-            keyed.restore_aside(rank, key, pane, algebra).map_err(|why| input.unreadable(why))?;
+        for run in asides {
+            let mut records = run.records.clone();
+            for _ in 0..run.count {
+                let (rank, key): (Rank, K) = (records.get()?, records.blob()?);
+                let pane = pane(&mut records, migrate)?;
+                let restored = keyed.restore_aside(rank, key, pane, algebra);
+                restored.map_err(|why| records.unreadable(why))?;
+            }
+            records.end()?;
         }
         keyed.restore_last_fired(head.last_fired);
-        input.end()
+        Ok(())
     }
 
     fn read_queue<T: DeserializeOwned>(

@@ -65,7 +65,7 @@ impl Chain<'_> {
             .map_err(|why| RestoreError::unreadable(Section::Progress.name(), why))?;
         let definitions = (0..).zip(&description.definitions).map(|(number, definition)| {
             let mut keyed = self.head.keyed.iter().zip(&self.cells);
-            let own = keyed.find(|((head, _), _)| head.definition == number).map(|(_, cells)| {
+            let own = keyed.find(|(head, _)| head.definition == number).map(|(_, cells)| {
                 let bytes = cells.iter().map(|cell| cell.key.len() + cell.rest.len()).sum();
                 (cells.len() as u64, bytes)
             });

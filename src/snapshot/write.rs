@@ -7,13 +7,13 @@ use serde::Serialize;
 
 use super::chain::Head;
 use super::frame::{Section, Writer};
-use super::record::{Input, put, put_blob, put_blobs};
+use super::record::{put, put_blob, put_blobs};
 use super::{
     CellHeader, Cursor, Description, Draining, KeyedHead, PaneHeader, ProgressSection, QueuedKind, SliceHead,
 };
 use crate::aggregate::Aggregate;
 use crate::fire::{Order, Refire, Reissue, Sliced};
-use crate::keyed::{Cell, Emission, Keyed};
+use crate::keyed::{Cell, Emission, Keyed, Rank};
 use crate::operator::Windowing;
 use crate::queue::{Queued, What};
 use crate::slice::CutSlice;
@@ -49,6 +49,13 @@ where
         for (number, keyed) in self.keyed.iter().filter(|(_, keyed)| keyed.live() > 0) {
             writer.section(Section::Cells, &mut bytes, |bytes| {
                 put_cells(keyed, self.order, put(number, bytes))
+            });
+        }
+        for (number, keyed) in self.keyed.iter().filter(|(_, keyed)| keyed.asides.len() > 0) {
+            writer.section(Section::Asides, &mut bytes, |bytes| {
+                let mut bytes = put(&(number, keyed.asides.len()), bytes);
+                keyed.asides.iter().for_each(|(rank, key, pane)| put_aside(rank, key, pane, &mut bytes));
+                bytes
             });
         }
         for sliced in &self.firing.sliced {
@@ -90,17 +97,13 @@ where
             entries: entries as u64,
             is_kept: !follows,
         });
-        let asides: Vec<Vec<u8>> =
-            self.keyed.iter().map(|(_, keyed)| put_asides(keyed, Vec::new())).collect();
-        let keyed = self.keyed.iter().zip(&asides).enumerate().map(|(place, ((number, keyed), asides))| {
-            let head = KeyedHead {
-                definition: *number,
-                closed: keyed.rules.lateness.closed,
-                last_fired: keyed.last_fired(),
-                cells: keyed.live() as u64,
-                is_kept: kept.get(place).is_some_and(|&is_kept| is_kept),
-            };
-            (head, Input::new(asides, Section::Keyed))
+        let keyed = self.keyed.iter().enumerate().map(|(place, (number, keyed))| KeyedHead {
+            definition: *number,
+            closed: keyed.rules.lateness.closed,
+            last_fired: keyed.last_fired(),
+            cells: keyed.live() as u64,
+            asides: keyed.asides.len() as u64,
+            is_kept: kept.get(place).is_some_and(|&is_kept| is_kept),
         });
         let progress = ProgressSection { progress: self.progress.save(), counters: self.counters };
         let firing = (!self.firing.sliced.is_empty()).then(|| self.put_firing(Vec::new()));
@@ -154,7 +157,7 @@ pub(super) fn put_reissue<K: Serialize>(key: &K, reissue: &Reissue, bytes: &mut 
     *bytes = put(reissue, put_blob(key, core::mem::take(bytes)));
 }
 
-fn put_sliced<K: Serialize, T>(sliced: &Sliced<K, T>, is_due: bool, bytes: Vec<u8>) -> Vec<u8> {
+fn put_sliced<K, T>(sliced: &Sliced<K, T>, is_due: bool, bytes: Vec<u8>) -> Vec<u8> {
     let (fired, positions) = (sliced.fired, sliced.combine.positions());
     let cursor = Cursor { fired, positions, closed: sliced.lateness.closed, is_due };
     let mut bytes = put(&cursor, bytes);
@@ -162,26 +165,17 @@ fn put_sliced<K: Serialize, T>(sliced: &Sliced<K, T>, is_due: bool, bytes: Vec<u
     for (end, reissues) in &sliced.reissues {
         bytes = put(&(end, reissues.len()), bytes);
     }
-    bytes = put(&sliced.marked.len(), bytes);
-    for (window, keys) in &sliced.marked {
-        bytes = put(&(window, keys.len()), bytes);
-        for key in keys {
-            bytes = put_blob(key, bytes);
-        }
-    }
     bytes
 }
 
-fn put_asides<K, T>(keyed: &Keyed<K, T>, bytes: Vec<u8>) -> Vec<u8>
-where
-    K: Serialize,
-    T: Serialize,
-{
-    let mut bytes = put(&keyed.asides().count(), bytes);
-    for (rank, (key, pane)) in keyed.asides() {
-        bytes = put_pane(pane, put_blob(key, put(&rank, bytes)));
-    }
-    bytes
+/// A pane that was set aside.
+pub(super) fn put_aside<K: Serialize, T: Serialize>(
+    rank: Rank,
+    key: &K,
+    pane: &Emission<T>,
+    bytes: &mut Vec<u8>,
+) {
+    *bytes = put_pane(pane, put_blob(key, put(&rank, core::mem::take(bytes))));
 }
 
 /// All cells of a definition, numbered as they stand there.

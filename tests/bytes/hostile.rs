@@ -2,8 +2,8 @@
 
 use crate::shared::allocation::measure;
 use crate::shared::frame::{
-    CONFIGURATION, CUT, END, ENTRIES, FIRING, Frame, PROGRESS, QUEUE, REISSUES, REMAINING, SLICES, Section,
-    WAITING,
+    ASIDES, CONFIGURATION, CUT, END, ENTRIES, FIRING, Frame, KEYED, PROGRESS, QUEUE, REISSUES, REMAINING,
+    SLICES, Section, WAITING,
 };
 use crate::shared::restore::{allowed_bytes, restore_and_run_on};
 use crate::shared::worlds::{
@@ -389,7 +389,7 @@ fn move_sections<W: World>() {
                 moved.sections.insert(to, section);
                 restore_and_run_on::<W>(&[&moved.to_bytes()], SCRIPT);
             }
-            for tag in END..=WAITING {
+            for tag in END..=ASIDES {
                 let mut renamed = frame.clone();
                 if std::mem::replace(&mut renamed.sections[from].tag, tag) != tag {
                     let error = refused::<W>(&renamed.to_bytes());
@@ -581,7 +581,7 @@ fn s3_contradictions_in_what_late_events_left_are_named() {
         let mut frame = Frame::parse(&kernel.snapshot()).unwrap();
         let mut payload = encoded(&(2i64, (0i64, 0i64, 3i64), i64::MIN, false, said.len()));
         said.iter().for_each(|window| payload.extend(encoded(window)));
-        payload.extend(encoded(&(0usize, None::<()>, false)));
+        payload.extend(encoded(&(None::<()>, false)));
         frame.sections.iter_mut().find(|section| section.tag == FIRING).unwrap().payload = payload;
         frame.sections.iter_mut().find(|section| section.tag == QUEUE).unwrap().payload = encoded(&queue);
         for (definition, end, keys) in left {
@@ -602,10 +602,80 @@ fn s3_contradictions_in_what_late_events_left_are_named() {
         (&[], &[(0, 3, &[7])], 0, unknown),
         (&[(3, 1)], &[(0, 3, &[7]), (0, 4, &[7])], 0, unknown),
         (&[(3, 1)], &[(0, 3, &[7]), (1, 3, &[7])], 0, unknown),
-        (&[], &[], 1, "not as many as the queue says"),
+        (&[], &[], 1, "not as many as it was said to be"),
     ] {
         let (damaged, text) = restored(said, left, queue).expect(why);
         assert!(damaged && text.contains(why), "{text}");
+    }
+}
+
+/// A late pane is owed only where late events fire at the end of a drain, for a window of the definition.
+#[test]
+fn s3_late_panes_owed_for_nothing_are_named() {
+    let restored = |late_firing: LateFiring, end: i64| {
+        let fresh = || -> Sums {
+            let value: fn(&i64) -> i64 = |value| *value;
+            let config = Config::sliding(micros(4), micros(2)).ascending().allowed_lateness(micros(9));
+            config.late_firing(late_firing).build(Sum::of(value)).unwrap()
+        };
+        let mut kernel = fresh();
+        let partition = kernel.add_partition();
+        for time in 0..6 {
+            let _ = kernel.push(partition, at(time), 7, 1).unwrap();
+        }
+        while kernel.poll().is_some() {}
+        let mut frame = Frame::parse(&kernel.snapshot()).unwrap();
+        let firing = frame.sections.iter_mut().find(|section| section.tag == FIRING).unwrap();
+        firing.payload =
+            encoded(&(4i64, (0i64, 0i64, 2i64), i64::MIN, false, [(end, 1u64)].to_vec(), None::<()>, false));
+        let payload = [encoded(&(0u32, end, 1u64)), blob(&7u64), encoded(&(1u32, true))].concat();
+        frame.sections.insert(frame.sections.len() - 1, Section { tag: REISSUES, payload });
+        fresh().restore(&frame.to_bytes()).map_err(|error| (error.is_damaged(), error.to_string()))
+    };
+    let mut owes = restored(LateFiring::OncePerDrain, 4).unwrap();
+    let pane = owes.poll().map(|pane| (pane.key, pane.window.end.as_micros(), pane.index, pane.value));
+    assert_eq!(pane, Some((&7, 4, 1, 4)));
+    for (late_firing, end) in [(LateFiring::OncePerDrain, 3), (LateFiring::EachEvent, 4)] {
+        let (damaged, text) = restored(late_firing, end).unwrap_err();
+        let why = "a late pane is owed for a window that fires none at the end of a drain";
+        assert!(
+            damaged && text.contains("section 'reissues' makes no sense") && text.contains(why),
+            "{text}"
+        );
+    }
+}
+
+/// Panes that were set aside are as many as it says, of definitions that are there, and in their order.
+#[test]
+fn s3_contradictions_in_panes_set_aside_are_named() {
+    let fresh = || {
+        let value: fn(&i64) -> i64 = |value| *value;
+        Config::session(micros(5)).ascending().build::<u64, i64, _>(Sum::of(value)).unwrap()
+    };
+    let restored = |said: u64, asides: &[(u32, &[i64])]| {
+        let mut frame = Frame::parse(&fresh().snapshot()).unwrap();
+        let keyed = frame.sections.iter_mut().find(|section| section.tag == KEYED).unwrap();
+        keyed.payload = encoded(&(0u32, i64::MIN, None::<()>, 0u64, said, false));
+        for (definition, ends) in asides {
+            let payload = ends.iter().fold(encoded(&(definition, ends.len())), |payload, &end| {
+                let pane = ((end - 5, end, 1u8, 0u32), end, Vec::<()>::new());
+                [payload, encoded(&(end, end, end - 5)), blob(&7u64), blob(&pane)].concat()
+            });
+            frame.sections.insert(frame.sections.len() - 1, Section { tag: ASIDES, payload });
+        }
+        fresh().restore(&frame.to_bytes()).err().map(|error| (error.is_damaged(), error.to_string()))
+    };
+    assert_eq!(restored(3, &[(0, &[3, 3]), (0, &[4])]), None);
+    let (count, unknown) = ("not as many as it was said to be", "of a definition that is not there");
+    for (said, asides, why) in [
+        (2, &[(0, &[3, 3][..]), (0, &[4])][..], count),
+        (1, &[], count),
+        (0, &[(1, &[3])], unknown),
+        (2, &[(0, &[4, 3])], "panes set aside are not in order"),
+        (2, &[(0, &[4]), (0, &[3])], "panes set aside are not in order"),
+    ] {
+        let (damaged, text) = restored(said, asides).expect(why);
+        assert!(damaged && text.contains("section 'asides' makes no sense") && text.contains(why), "{text}");
     }
 }
 
@@ -616,7 +686,7 @@ type Drained = (i64, (i64, i64, i64), Option<(i64, i64)>);
 #[test]
 fn s3_contradictions_in_a_drain_are_named() {
     type Late<'a> = &'a [(i64, i64, u64, i64)];
-    let firing = |cursor: Drained, keys: &[u64], late: Late, marks: &[i64]| {
+    let firing = |cursor: Drained, keys: &[u64], late: Late| {
         let mut kernel = sums(3);
         let partition = kernel.add_partition();
         for time in 0..6 {
@@ -625,12 +695,8 @@ fn s3_contradictions_in_a_drain_are_named() {
         let mut frame = Frame::parse(&kernel.snapshot()).unwrap();
         let (fired, positions, draining) = cursor;
         // No late panes so far, and none of a late event under way.
-        let mut payload = encoded(&(fired, positions, i64::MIN, false, 0u64, marks.len()));
-        for start in marks {
-            payload.extend(encoded(&(start + 3, start)));
-            payload.extend(keys_of(&[7]));
-        }
-        payload.extend(encoded(&(draining.map(|(start, end)| (0u32, start, end)), false)));
+        let draining = draining.map(|(start, end)| (0u32, start, end));
+        let payload = encoded(&(fired, positions, i64::MIN, false, 0u64, draining, false));
         frame.sections.iter_mut().find(|section| section.tag == FIRING).unwrap().payload = payload;
         let waiting = late.iter().fold(encoded(&late.len()), |payload, &(at, slice, key, sum)| {
             [payload, encoded(&at), blob(&key), encoded(&(0u32, u32::MAX, slice)), blob(&sum)].concat()
@@ -645,30 +711,23 @@ fn s3_contradictions_in_a_drain_are_named() {
     };
     // The watermark is 5: the windows [0, 3), [1, 4) and [2, 5) are due.
     let drain = (2, (0, 0, 3), Some((0, 3)));
-    assert_eq!(firing(drain, &[7], &[(5, 4, 7, 1)], &[1]), None);
-    for (cursor, keys, late, marks, why) in [
-        ((2, (0, 4, 3), None), &[][..], &[][..], &[][..], "out of order"),
-        ((2, (1, 0, 3), None), &[], &[], &[], "out of order"),
-        ((2, (0, 0, 4), None), &[], &[], &[], "what was combined last is not of a window"),
-        ((2, (i64::MIN, 0, i64::MAX), None), &[], &[], &[], "what was combined last is not of a window"),
-        ((5, (3, 3, 6), Some((3, 6))), &[7], &[], &[], "the window being drained is not due"),
-        ((2, (0, 0, 3), Some((0, 2))), &[7], &[], &[], "the window being drained is not due"),
-        ((3, (0, 0, 3), Some((0, 3))), &[7], &[], &[], "the window being drained is not due"),
-        (
-            (2, (1, 1, 4), Some((0, 3))),
-            &[7],
-            &[],
-            &[],
-            "the window being drained is not the one that fired last",
-        ),
-        (drain, &[8], &[], &[], "a key still to be drained is not in its window"),
-        ((2, (0, 0, 3), None), &[7], &[], &[], "keys to drain without a window"),
-        (drain, &[7], &[(6, 4, 7, 1)], &[], "a late event's watermark is out of order"),
-        (drain, &[7], &[(5, 4, 7, 1), (4, 4, 7, 1)], &[], "a late event's watermark is out of order"),
-        (drain, &[7], &[(5, i64::MAX, 7, 1)], &[], "a slice outside the range of time"),
-        (drain, &[7], &[], &[1, 1], "a window is marked twice"),
+    assert_eq!(firing(drain, &[7], &[(5, 4, 7, 1)]), None);
+    for (cursor, keys, late, why) in [
+        ((2, (0, 4, 3), None), &[][..], &[][..], "out of order"),
+        ((2, (1, 0, 3), None), &[], &[], "out of order"),
+        ((2, (0, 0, 4), None), &[], &[], "what was combined last is not of a window"),
+        ((2, (i64::MIN, 0, i64::MAX), None), &[], &[], "what was combined last is not of a window"),
+        ((5, (3, 3, 6), Some((3, 6))), &[7], &[], "the window being drained is not due"),
+        ((2, (0, 0, 3), Some((0, 2))), &[7], &[], "the window being drained is not due"),
+        ((3, (0, 0, 3), Some((0, 3))), &[7], &[], "the window being drained is not due"),
+        ((2, (1, 1, 4), Some((0, 3))), &[7], &[], "the window being drained is not the one that fired last"),
+        (drain, &[8], &[], "a key still to be drained is not in its window"),
+        ((2, (0, 0, 3), None), &[7], &[], "keys to drain without a window"),
+        (drain, &[7], &[(6, 4, 7, 1)], "a late event's watermark is out of order"),
+        (drain, &[7], &[(5, 4, 7, 1), (4, 4, 7, 1)], "a late event's watermark is out of order"),
+        (drain, &[7], &[(5, i64::MAX, 7, 1)], "a slice outside the range of time"),
     ] {
-        let (damaged, text) = firing(cursor, keys, late, marks).expect(why);
+        let (damaged, text) = firing(cursor, keys, late).expect(why);
         let section = if late.is_empty() { "firing" } else { "waiting" };
         let section = format!("section '{section}' makes no sense");
         assert!(damaged && text.contains(&section) && text.contains(why), "{text}");
@@ -688,7 +747,7 @@ fn s3_running_partials_do_not_multiply_what_was_read() {
     let mut frame = Frame::parse(&sums(2000).snapshot()).unwrap();
     let firing = frame.sections.iter().position(|section| section.tag == FIRING).unwrap();
     // Windows of 2,000 slices, all turned over, and nothing left to drain.
-    let rest = (-5000i64, (0i64, 2000i64, 2000i64), i64::MIN, false, 0usize, 0usize);
+    let rest = (-5000i64, (0i64, 2000i64, 2000i64), i64::MIN, false, 0usize);
     frame.sections[firing].payload = encoded(&(rest, None::<()>, false));
     put_slices(&mut frame, &slices);
     let bytes = frame.to_bytes();
@@ -722,7 +781,7 @@ proptest! {
     #[test]
     fn s3_random_payloads_never_break_the_kernel(
         world in 0..WORLDS,
-        payloads in prop::collection::vec((PROGRESS..=WAITING, prop::collection::vec(prop_oneof![0..8u8, any::<u8>()], 0..60)), 1..6),
+        payloads in prop::collection::vec((PROGRESS..=ASIDES, prop::collection::vec(prop_oneof![0..8u8, any::<u8>()], 0..60)), 1..6),
     ) {
         in_world!(world, random_payloads(payloads));
     }

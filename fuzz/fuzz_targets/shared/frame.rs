@@ -8,12 +8,14 @@ pub(crate) const CUT: u8 = 2;
 pub(crate) const PROGRESS: u8 = 3;
 pub(crate) const SLICES: u8 = 4;
 pub(crate) const FIRING: u8 = 5;
+pub(crate) const KEYED: u8 = 6;
 pub(crate) const QUEUE: u8 = 7;
 pub(crate) const ENTRIES: u8 = 8;
 pub(crate) const CELLS: u8 = 9;
 pub(crate) const REMAINING: u8 = 10;
 pub(crate) const REISSUES: u8 = 11;
 pub(crate) const WAITING: u8 = 12;
+pub(crate) const ASIDES: u8 = 13;
 pub(crate) const END: u8 = 0;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
