@@ -553,16 +553,13 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let Offered { partition, time, key, value } = event;
         let micros = time.as_micros();
         let (first, beyond) = self.settings.admits;
-        let [(_, keyed)] = &mut self.keyed[..] else { return false };
-        let is_plain = keyed.is_plain() && self.firing.sliced.is_empty() && self.gap_by.is_none();
-        let has_ended = self.progress.settled() == i64::MAX;
-        let is_free = self.settings.state_budget == usize::MAX && !self.progress.is_unsettled() && !has_ended;
         let is_in_range = first <= micros && micros < beyond;
-        if !(is_plain && is_free && is_in_range && self.progress.passes(partition, micros)) {
+        if !is_in_range || !self.progress.passes(partition, micros) || !self.has_only_sessions() {
             return false;
         }
+        let [(_, keyed)] = &mut self.keyed[..] else { return false };
         let (hash, live) = (self.algebra.hashing.hash(key), keyed.live());
-        if !keyed.take_quickly((key, hash), (time, value), self.progress.boundary(), &self.algebra) {
+        if !keyed.take_quickly((key, hash, None), (time, value), self.progress.boundary(), &self.algebra) {
             return false;
         }
         let has_begun = keyed.live() > live;
@@ -572,6 +569,15 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             self.note_peak();
         }
         true
+    }
+
+    /// Whether nothing follows from almost any event but that a session begins or grows.
+    pub(crate) fn has_only_sessions(&self) -> bool {
+        let is_plain = matches!(&self.keyed[..], [(_, keyed)] if keyed.is_plain());
+        let is_alone = self.firing.sliced.is_empty() && self.gap_by.is_none();
+        let has_ended = self.progress.settled() == i64::MAX;
+        let is_free = self.settings.state_budget == usize::MAX && !self.progress.is_unsettled() && !has_ended;
+        is_plain && is_alone && is_free
     }
 
     /// The short way for an event that is late for all windows, if nothing else follows from it.

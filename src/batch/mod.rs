@@ -272,22 +272,83 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
                     self.push_numbered(columns, partitions, &mut next, end);
                 }
                 true => self.push_block(ByHash, columns, partitions, &mut next, end),
-                false => {
-                    self.touch(&columns.keys[next..end]);
-                    while next < end {
-                        self.take_other(columns, partitions, &mut next);
-                    }
-                }
+                false => self.push_keyed_block(columns, partitions, &mut next, end),
             }
         }
     }
 
-    /// Brings the sessions of keys near: the misses of many events overlap, those of events that are taken one after the
-    /// other would not.
-    fn touch<Q: ToKey<K>>(&self, keys: &[Q]) {
-        for (_, keyed) in self.keyed.iter().filter(|(_, keyed)| keyed.is_plain()) {
-            let touched = keys.iter().map(|key| keyed.touch(self.algebra.hashing.hash(key)));
+    // Events that go into windows of each key's own.
+
+    fn push_keyed_block<Q: ToKey<K>>(
+        &mut self,
+        columns: &Columns<'_, Q, V>,
+        partitions: impl Source,
+        next: &mut usize,
+        end: usize,
+    ) {
+        let first = *next;
+        let mut near = [None; BLOCK];
+        self.find_sessions(&columns.keys[first..end], &mut near);
+        while *next < end {
+            self.run_sessions(columns, partitions, &near[*next - first..], next, end);
+            if *next < end {
+                self.take_other(columns, partitions, next);
+            }
+        }
+    }
+
+    /// Finds sessions that most likely are those of some keys, and brings them near: the misses of many events overlap, those of
+    /// events that are taken one after the other would not.
+    #[inline(never)]
+    fn find_sessions<Q: ToKey<K>>(&self, keys: &[Q], near: &mut [Option<u32>; BLOCK]) {
+        for (_, sessions) in self.keyed.iter().filter(|(_, keyed)| keyed.is_plain()) {
+            for (place, key) in near.iter_mut().zip(keys) {
+                *place = sessions.near(self.algebra.hashing.hash(key));
+            }
+            let touched = near[..keys.len()].iter().map(|id| id.map_or(0, |id| sessions.touch(id)));
             black_box(touched.fold(0, |all, one| all ^ one));
+        }
+    }
+
+    /// Takes events up to `end` into sessions, which are most likely those that are near, for as long as nothing else follows
+    /// from them.
+    #[inline(never)]
+    fn run_sessions<Q: ToKey<K>>(
+        &mut self,
+        columns: &Columns<'_, Q, V>,
+        partitions: impl Source,
+        near: &[Option<u32>],
+        next: &mut usize,
+        end: usize,
+    ) {
+        if !self.has_only_sessions() {
+            return;
+        }
+        let [(_, sessions)] = &mut self.keyed[..] else { return };
+        let (live, boundary) = (sessions.live(), self.progress.boundary());
+        let events = columns.part(*next, end);
+        let mut watch = partitions.watch(&mut self.progress, *next);
+        let (first, beyond) = self.settings.admits;
+        let mut taken = 0;
+        for ((event, time, key, value), &near) in events.all().zip(near) {
+            let Some(time) = events.in_micros(time).filter(|&time| first <= time && time < beyond) else {
+                break;
+            };
+            let (hash, at) = (self.algebra.hashing.hash(key), Timestamp::from_micros(time));
+            let is_taken = watch.passes(event, time)
+                && sessions.take_quickly((key, hash, near), (at, value), boundary, &self.algebra);
+            if !is_taken {
+                break;
+            }
+            watch.note(event, time);
+            taken += 1;
+        }
+        drop(watch);
+        let has_begun = sessions.live() > live;
+        self.counters.accepted += taken as u64;
+        *next += taken;
+        if has_begun {
+            self.note_peak();
         }
     }
 
@@ -453,9 +514,12 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             },
         };
         watch.note_first(&events.times[..taken], events.unit);
+        // What is not in the two slices may be in a third, with nothing following from it.
+        let passes = |time| events.in_micros(time).is_some_and(|time| watch.passes(taken, time));
+        let is_other = columns.times[*next..end].get(taken).is_some_and(|&time| !passes(time));
         self.counters.accepted += taken as u64;
         *next += taken;
-        Some(if matches!(stop, Stop::End) && *next < end { Stop::Other } else { stop })
+        Some(if matches!(stop, Stop::End) && is_other { Stop::Other } else { stop })
     }
 
     /// The same for events some of which are late for all windows: those are told from the others first.

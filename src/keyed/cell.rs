@@ -1,5 +1,6 @@
 //! One window of one key: what it holds, and what makes it fire next.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -21,8 +22,7 @@ pub(crate) struct Cell<K, T> {
     /// What its next pane holds; with discarding, nothing if nothing is new.
     pub(crate) partial: Option<T>,
     pub(crate) state: State,
-    /// The panes that its next pane replaces, where that is told.
-    pub(crate) replaced: Vec<Replaced<T>>,
+    pub(crate) replaced: Box<[Replaced<T>]>,
 }
 
 /// A pane that was handed out, for the one that retracts it.
@@ -33,9 +33,9 @@ pub(crate) struct Replaced<T> {
     pub(crate) partial: T,
 }
 
-/// What its triggers know of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[repr(C)]
+/// How far its panes have come.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(from = "Flat", into = "Flat")]
 pub(crate) struct State {
     /// How many panes there were.
     pub(crate) panes: u32,
@@ -45,14 +45,53 @@ pub(crate) struct State {
     pub(crate) ended: bool,
     /// Owes a late pane at the end of the drain.
     pub(crate) marked: bool,
+    /// Its key may have other sessions. (It follows from all of them.)
+    pub(super) shares_key: bool,
+    /// None before a trigger has anything to know: most definitions have none but the end.
+    triggers: Option<Box<Triggers>>,
+}
+
+/// What its triggers know of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Triggers {
     /// Events towards the next pane by count.
-    pub(super) events: u64,
+    events: u64,
     /// When the next early pane comes, in event time.
-    pub(super) early: Option<i64>,
+    early: Option<i64>,
     /// Where a continuous trigger is.
-    pub(super) continuous: Option<Continuous>,
-    /// The same on the host's clock.
+    continuous: Option<Continuous>,
+    /// The next early pane on the host's clock.
     pub(crate) tick: Tick,
+}
+
+/// Both together, as a snapshot has them.
+#[derive(Serialize, Deserialize)]
+struct Flat {
+    panes: u32,
+    is_new: bool,
+    ended: bool,
+    marked: bool,
+    events: u64,
+    early: Option<i64>,
+    continuous: Option<Continuous>,
+    tick: Tick,
+}
+
+impl From<Flat> for State {
+    fn from(flat: Flat) -> Self {
+        let Flat { panes, is_new, ended, marked, events, early, continuous, tick } = flat;
+        let mut state = Self { panes, is_new, ended, marked, ..Self::default() };
+        state.set(Triggers { events, early, continuous, tick });
+        state
+    }
+}
+
+impl From<State> for Flat {
+    fn from(state: State) -> Self {
+        let Triggers { events, early, continuous, tick } = state.triggers();
+        let State { panes, is_new, ended, marked, .. } = state;
+        Self { panes, is_new, ended, marked, events, early, continuous, tick }
+    }
 }
 
 /// The next instant of a continuous trigger.
@@ -97,13 +136,71 @@ pub(crate) enum Due {
 }
 
 impl State {
+    /// That of a window of which nothing is known but whether it has ended.
+    pub(crate) fn new(ended: bool) -> Self {
+        Self { ended, ..Self::default() }
+    }
+
+    pub(crate) fn triggers(&self) -> Triggers {
+        self.triggers.as_deref().copied().unwrap_or_default()
+    }
+
+    pub(crate) fn set(&mut self, triggers: Triggers) {
+        match &mut self.triggers {
+            Some(known) => **known = triggers,
+            None if triggers == Triggers::default() => {}
+            None => self.triggers = Some(Box::new(triggers)),
+        }
+    }
+
     /// The state of the session that two become, whose bounds are neither's.
     pub(crate) fn merge(&mut self, other: &Self) {
-        *self = Self {
-            panes: 0,
-            ended: false,
-            marked: false,
-            is_new: self.is_new || other.is_new,
+        (self.panes, self.ended, self.marked) = (0, false, false);
+        self.is_new |= other.is_new;
+        self.set(self.triggers().merged(other.triggers()));
+    }
+
+    /// That its bounds have changed: another window, which has not fired. In it the next instant of a
+    /// continuous trigger is due even if it had been reached in the old ones (as in Flink).
+    pub(crate) fn move_bounds(&mut self, end: i64, watermark: i64) {
+        (self.panes, self.ended, self.marked) = (0, false, false);
+        if let Some(triggers) = &mut self.triggers {
+            // (A session that is at its longest ends earlier when it starts earlier.)
+            triggers.early = triggers.early.filter(|&at| at < end);
+            triggers.continuous = triggers.continuous.map(|c| Continuous::new(c.instant, end, watermark));
+        }
+    }
+
+    /// Where one of two that have become one has the bounds of both: it is the window that it was, of which others have become
+    /// a part.
+    pub(crate) fn swallow(self, whole: &Self) -> Self {
+        let mut state = Self { is_new: whole.is_new, marked: false, ..self };
+        state.set(Triggers { continuous: state.triggers().continuous, ..whole.triggers() });
+        state
+    }
+
+    /// That the rules have no early panes by event time, or by the clock, although those had that it comes from.
+    pub(crate) fn keep(&mut self, by_time: bool, by_ticks: bool) {
+        if let Some(triggers) = &mut self.triggers {
+            triggers.early = triggers.early.filter(|_| by_time);
+            if !by_ticks {
+                triggers.tick = Tick::None;
+            }
+        }
+    }
+
+    pub(crate) fn tick(&self) -> Tick {
+        self.triggers.as_ref().map_or(Tick::None, |triggers| triggers.tick)
+    }
+
+    pub(crate) fn set_tick(&mut self, tick: Tick) {
+        self.set(Triggers { tick, ..self.triggers() });
+    }
+}
+
+impl Triggers {
+    fn merged(self, other: Self) -> Self {
+        Self {
             events: self.events.saturating_add(other.events),
             early: earlier(self.early, other.early),
             continuous: [self.continuous, other.continuous].into_iter().flatten().min_by_key(|c| c.instant),
@@ -112,17 +209,6 @@ impl State {
                 (Tick::None, tick) | (tick, Tick::None | Tick::Unknown) => tick,
                 (Tick::Unknown, tick) => tick,
             },
-        };
-    }
-
-    /// That its bounds have changed: another window, which has not fired. In it the next instant of a
-    /// continuous trigger is due even if it had been reached in the old ones (as in Flink).
-    pub(crate) fn move_bounds(&mut self, end: i64, watermark: i64) {
-        (self.panes, self.ended, self.marked) = (0, false, false);
-        // (A session that is at its longest ends earlier when it starts earlier.)
-        self.early = self.early.filter(|&at| at < end);
-        if let Some(Continuous { instant, .. }) = self.continuous {
-            self.continuous = Some(Continuous::new(instant, end, watermark));
         }
     }
 }
@@ -165,9 +251,11 @@ impl<K, T: Clone> Cell<K, T> {
 
     /// What the watermark brings it to next, and at which watermark.
     pub(crate) fn due(&self, rules: &Definition) -> (i64, Due) {
-        let State { early, continuous, ended, .. } = self.state;
         let is_continuous = matches!(rules.trigger.base, Base::Continuous(_));
-        let end = (!ended && !is_continuous).then_some((self.end, Due::End));
+        let end = (!self.state.ended && !is_continuous).then_some((self.end, Due::End));
+        let Some(Triggers { early, continuous, .. }) = self.state.triggers.as_deref() else {
+            return end.unwrap_or((rules.lateness.closes(self.end), Due::Close));
+        };
         let early = early.map(|at| (at, Due::Early));
         let continuous = continuous.and_then(|c| c.fires_at).map(|at| (at, Due::Continuous));
         // In this order where several come at once.
@@ -184,12 +272,13 @@ impl<K, T: Clone> Cell<K, T> {
     pub(crate) fn come_to(&mut self, due: Due, rules: &Definition) -> Option<Emission<T>> {
         match due {
             Due::Early => {
-                self.state.early = None;
+                self.state.set(Triggers { early: None, ..self.state.triggers() });
                 if self.state.is_new { self.emit(Timing::Early, rules) } else { None }
             }
             Due::Continuous => {
                 let Base::Continuous(every) = rules.trigger.base else { return None };
-                let timing = self.state.continuous.as_mut()?.fire(every, self.end)?;
+                let continuous = self.state.triggers.as_mut()?.continuous.as_mut()?;
+                let timing = continuous.fire(every, self.end)?;
                 self.state.ended |= timing == Timing::OnTime;
                 self.emit(timing, rules)
             }
@@ -226,33 +315,39 @@ impl<K, T: Clone> Cell<K, T> {
             }
             _ if ended => return Some(Timing::Late),
             Base::Continuous(every) => {
-                if self.state.continuous.is_none() {
+                let triggers = self.state.triggers();
+                if triggers.continuous.is_none() {
                     let instant = (time - time % every).saturating_add(every);
-                    self.state.continuous = Some(Continuous::new(instant, self.end, watermark));
+                    let continuous = Some(Continuous::new(instant, self.end, watermark));
+                    self.state.set(Triggers { continuous, ..triggers });
                 }
                 return None;
             }
             Base::OnTime => {}
         }
-        if let (Some(every), None) = (trigger.early_time, self.state.early) {
-            self.state.early = self.next_multiple(every, time, watermark, rules);
+        let mut triggers = self.state.triggers();
+        if let (Some(every), None) = (trigger.early_time, triggers.early) {
+            triggers.early = self.next_multiple(every, time, watermark, rules);
         }
-        if trigger.early_ticks.is_some() && self.state.tick == Tick::None {
-            self.state.tick = match (now, trigger.early_ticks) {
+        if trigger.early_ticks.is_some() && triggers.tick == Tick::None {
+            triggers.tick = match (now, trigger.early_ticks) {
                 (Some(now), Some(every)) => Tick::At(now.saturating_add(every)),
                 _ => Tick::Unknown,
             };
         }
+        self.state.set(triggers);
         let full = trigger.early_events.is_some_and(|events| self.count(events));
         full.then_some(Timing::Early)
     }
 
     fn count(&mut self, events: u64) -> bool {
-        self.state.events = self.state.events.saturating_add(1);
-        let full = self.state.events >= events;
+        let mut triggers = self.state.triggers();
+        triggers.events = triggers.events.saturating_add(1);
+        let full = triggers.events >= events;
         if full {
-            self.state.events = 0;
+            triggers.events = 0;
         }
+        self.state.set(triggers);
         full
     }
 
@@ -276,9 +371,9 @@ impl<K, T: Clone> Cell<K, T> {
             Accumulation::Accumulating | Accumulation::Retracting => self.partial.clone()?,
         };
         let (start, end) = (self.start, self.end);
-        let replaced = core::mem::take(&mut self.replaced);
+        let replaced = core::mem::take(&mut self.replaced).into_vec();
         if rules.accumulation == Accumulation::Retracting {
-            self.replaced.push(Replaced { start, end, partial: partial.clone() });
+            self.replaced = [Replaced { start, end, partial: partial.clone() }].into();
         }
         let index = self.state.panes;
         self.state.panes = index.saturating_add(1);

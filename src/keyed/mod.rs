@@ -23,7 +23,7 @@ use hashbrown::HashTable;
 
 pub(crate) use asides::{Asides, PutAside};
 pub(crate) use cell::{Cell, Emission, Replaced, State};
-use cell::{Due, Tick};
+use cell::{Due, Tick, Triggers};
 use timers::{Timer, Timers};
 
 use crate::aggregate::Aggregate;
@@ -35,7 +35,7 @@ use crate::output::{Missed, Timing};
 use crate::queue::growth;
 use crate::slice::{Algebra, Hashing, Run, spots_for, table_bytes};
 use crate::time::{Timestamp, Window};
-use crate::windows::{Assigner, Base, Definition};
+use crate::windows::{Assigner, Base, Definition, TriggerRules};
 
 /// Where a pane stands in the sequence: when it fires, and its window's end and start (F2).
 pub(crate) type Rank = (i64, i64, i64);
@@ -187,8 +187,14 @@ impl<K, T> Keyed<K, T> {
             + self.timers.bytes()
             + self.ticks.capacity() * size_of::<(i64, u32)>()
             + self.asides.bytes()
+            + self.live() * self.trigger_bytes()
             + self.marks * size_of::<u32>()
             + self.heap
+    }
+
+    /// What each cell's triggers take at most.
+    fn trigger_bytes(&self) -> usize {
+        if self.rules.trigger == TriggerRules::ON_TIME { 0 } else { size_of::<Triggers>() }
     }
 
     /// How many windows of each key's own an event at `time` may go into.
@@ -210,7 +216,7 @@ impl<K, T> Keyed<K, T> {
             + growth::<u32>(self.vacant.len(), self.vacant.capacity(), windows)
             + table_bytes::<u32>(index).saturating_sub(self.index.allocation_size())
             // Each of them may set panes aside and owe one.
-            + windows * (2 * Asides::<K, T>::BYTES + size_of::<u32>())
+            + windows * (2 * Asides::<K, T>::BYTES + size_of::<u32>() + self.trigger_bytes())
     }
 
     /// The next watermark at which something may be due, or an earlier one after this.
@@ -427,9 +433,9 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         self.change(id);
         let Some(slot) = self.cells[id as usize].as_mut() else { return };
         let cell = &mut slot.cell;
-        let tick = cell.state.tick;
+        let tick = cell.state.tick();
         let timing = cell.note_event(offer.time, offer.watermark, offer.now, &self.rules);
-        let now = cell.state.tick;
+        let now = cell.state.tick();
         if now != tick {
             self.await_tick(id, now);
         }
@@ -574,7 +580,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     fn take_day(&mut self, watermark: i64) -> Option<()> {
         let (day, ids) = self.timers.take_day(watermark)?;
         // Their misses overlap here, and would not below.
-        core::hint::black_box(ids.iter().fold(0, |all, &id| all ^ self.touch_cell(id)));
+        core::hint::black_box(ids.iter().fold(0, |all, &id| all ^ self.touch(id)));
         for &id in &ids {
             let Some(Some(slot)) = self.cells.get_mut(id as usize) else { continue };
             if self.timers.is_under(day, slot.armed) {
@@ -684,7 +690,17 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         }
         let Cell { key, start, end, partial, replaced, state, .. } = cell;
         let partial = partial?;
-        Some((key, Emission { start, end, partial, timing: Timing::OnTime, index: state.panes, replaced }))
+        Some((
+            key,
+            Emission {
+                start,
+                end,
+                partial,
+                timing: Timing::OnTime,
+                index: state.panes,
+                replaced: replaced.into_vec(),
+            },
+        ))
     }
 
     /// A cell has closed. It goes, unless it owes a pane still.
@@ -752,9 +768,9 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     ) {
         let Some(every) = self.rules.trigger.early_ticks else { return };
         for id in core::mem::take(&mut self.unknown_ticks) {
-            if let Some(cell) = self.cell_mut(id).filter(|cell| cell.state.tick == Tick::Unknown) {
+            if let Some(cell) = self.cell_mut(id).filter(|cell| cell.state.tick() == Tick::Unknown) {
                 let at = now.saturating_add(every);
-                cell.state.tick = Tick::At(at);
+                cell.state.set_tick(Tick::At(at));
                 self.ticks.push(Reverse((at, id)));
             }
         }
@@ -763,8 +779,8 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
             && at <= now
         {
             self.ticks.pop();
-            if let Some(cell) = self.cell_mut(id).filter(|cell| cell.state.tick == Tick::At(at)) {
-                cell.state.tick = Tick::None;
+            if let Some(cell) = self.cell_mut(id).filter(|cell| cell.state.tick() == Tick::At(at)) {
+                cell.state.set_tick(Tick::None);
                 if cell.state.is_new && watermark < cell.end {
                     due.push(id);
                 }
@@ -832,14 +848,15 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
 
     // Cells.
 
-    /// Reads something of a key's session, if it has one, so that it is near when the key's event comes.
+    /// A session that is most likely of the key with this hash, if that has one.
     #[inline]
-    pub(crate) fn touch(&self, hash: u64) -> i64 {
-        self.index.find(hash, |_| true).map_or(0, |&id| self.touch_cell(id))
+    pub(crate) fn near(&self, hash: u64) -> Option<u32> {
+        self.index.find(hash, |_| true).copied()
     }
 
+    /// Reads something of a cell, so that it is near when its key's event comes.
     #[inline(always)]
-    fn touch_cell(&self, id: u32) -> i64 {
+    pub(crate) fn touch(&self, id: u32) -> i64 {
         self.cell(id).map_or(0, |cell| cell.start ^ i64::from(cell.state.ended))
     }
 
@@ -850,11 +867,14 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     fn insert<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         hash: u64,
-        cell: Cell<K, T>,
+        mut cell: Cell<K, T>,
         algebra: &Algebra<K, V, A>,
     ) -> u32 {
+        if let Assigner::Session { .. } = self.rules.assigner {
+            self.note_others(hash, &mut cell);
+        }
         self.heap += heap_of(&cell, algebra);
-        let tick = cell.state.tick;
+        let tick = cell.state.tick();
         let slot = Some(Slot { hash, armed: i64::MAX, cell });
         let id = match self.vacant.pop() {
             Some(id) => {
@@ -901,10 +921,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     ) -> Result<(), &'static str> {
         // (It may have been of another trigger.)
         let trigger = &self.rules.trigger;
-        cell.state.early = cell.state.early.filter(|_| trigger.early_time.is_some());
-        if trigger.early_ticks.is_none() {
-            cell.state.tick = Tick::None;
-        }
+        cell.state.keep(trigger.early_time.is_some(), trigger.early_ticks.is_some());
         let window = (cell.start, cell.end);
         let key_hash = algebra.hashing.hash(&cell.key);
         let is_session = matches!(self.rules.assigner, Assigner::Session { .. });
@@ -979,9 +996,9 @@ const SMALL: usize = 64;
 
 impl<K, T> Cell<K, T> {
     fn new(key: K, (start, end): (i64, i64), partial: T, watermark: i64) -> Self {
-        let state = State { ended: end <= watermark, ..State::default() };
+        let state = State::new(end <= watermark);
         let (last, reach) = (start, end);
-        Self { key, start, end, last, reach, partial: Some(partial), replaced: Vec::new(), state }
+        Self { key, start, end, last, reach, partial: Some(partial), replaced: Box::default(), state }
     }
 }
 
@@ -1006,7 +1023,7 @@ fn heap_of<K, V, A: Aggregate<V>>(cell: &Cell<K, A::Acc>, algebra: &Algebra<K, V
     let replaced = &cell.replaced;
     let partials = cell.partial.iter().chain(replaced.iter().map(|pane| &pane.partial));
     let heap: usize = partials.map(|partial| algebra.aggregate.heap_bytes(partial)).sum();
-    heap + replaced.capacity() * size_of::<Replaced<A::Acc>>()
+    heap + replaced.len() * size_of::<Replaced<A::Acc>>()
 }
 
 impl<T> Emission<T> {

@@ -1,11 +1,10 @@
 //! Sessions: which of a key's an event joins, and what they become.
 
-use alloc::vec::Vec;
 use core::hash::Hash;
 
 use smallvec::SmallVec;
 
-use super::cell::{Cell, Replaced, State};
+use super::cell::{Cell, State};
 use super::{Keyed, Offer, Slot};
 use crate::aggregate::Aggregate;
 use crate::fire::Order;
@@ -111,6 +110,28 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
             && self.rules.trigger == TriggerRules::ON_TIME
     }
 
+    fn sessions_of<Q: ToKey<K>>(&self, hash: u64, key: &Q) -> impl Iterator<Item = u32> {
+        let is_of_key = |id: &u32| self.cell(*id).is_some_and(|cell| key.is(&cell.key));
+        self.index.iter_hash(hash).copied().filter(is_of_key)
+    }
+
+    /// Whether this is a session of a key's that has no other.
+    #[inline(always)]
+    fn is_only_session<Q: ToKey<K>>(&self, id: u32, key: &Q) -> bool {
+        self.cell(id).is_some_and(|cell| !cell.state.shares_key && key.is(&cell.key))
+    }
+
+    /// Notes that a key whose session is about to come may have several.
+    pub(super) fn note_others(&mut self, hash: u64, cell: &mut Cell<K, T>) {
+        let others: Joined = self.sessions_of(hash, &cell.key).collect();
+        cell.state.shares_key = !others.is_empty();
+        for id in others {
+            if let Some(Some(other)) = self.cells.get_mut(id as usize) {
+                other.cell.state.shares_key = true;
+            }
+        }
+    }
+
     /// Takes an event into its key's only session, which it does not make start earlier, or into a new one; if that is
     /// not what would happen, or if the session ends before `boundary`, does nothing.
     ///
@@ -118,17 +139,22 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     /// that has not ended, accepts, and is not due; and a new one cannot be due before anything is known to be.
     pub(crate) fn take_quickly<Q: ToKey<K>, V, A: Aggregate<V, Acc = T>>(
         &mut self,
-        (key, hash): (&Q, u64),
+        (key, hash, near): (&Q, u64, Option<u32>),
         (time, value): (Timestamp, &V),
         boundary: i64,
         algebra: &Algebra<K, V, A>,
     ) -> bool {
-        let mut sessions =
-            self.index.iter_hash(hash).filter(|&&id| self.cell(id).is_some_and(|cell| key.is(&cell.key)));
-        let (own, id) = match (sessions.next(), sessions.next()) {
-            (_, Some(_)) => return false,
-            (id, None) => (time.as_micros(), id.copied()),
+        let id = match near.filter(|&id| self.is_only_session(id, key)) {
+            Some(id) => Some(id),
+            None => {
+                let mut sessions = self.sessions_of(hash, key);
+                match (sessions.next(), sessions.next()) {
+                    (_, Some(_)) => return false,
+                    (id, None) => id,
+                }
+            }
         };
+        let own = time.as_micros();
         let (gap, _) = self.gap_and_length(None);
         let end = own.saturating_add(gap);
         let Some(id) = id else {
@@ -145,7 +171,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         let Some(Slot { cell, .. }) = self.cells.get_mut(id as usize).and_then(Option::as_mut) else {
             return false;
         };
-        let State { panes, ended, marked, .. } = cell.state;
+        let &State { panes, ended, marked, .. } = &cell.state;
         let is_touched = cell.start <= own && own <= cell.end;
         if !is_touched || cell.end < boundary || panes > 0 || ended || marked {
             return false;
@@ -193,7 +219,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         }
         let Extent { start, end, last, reach } = *to;
         let state = merged_state(&parts, (start, end), offer.watermark);
-        let replaced: Vec<Replaced<T>> = parts.into_iter().flat_map(|part| part.replaced).collect();
+        let replaced = parts.into_iter().flat_map(|part| part.replaced).collect();
         let key = offer.key.to_key();
         Some(self.insert(
             offer.hash,
@@ -214,20 +240,14 @@ struct Extent {
 }
 
 fn merged_state<K, T>(parts: &[Cell<K, T>], bounds: (i64, i64), watermark: i64) -> State {
-    let mut states = parts.iter().map(|part| part.state);
-    let Some(mut state) = states.next() else {
-        return State { ended: bounds.1 <= watermark, ..State::default() };
+    let Some((first, others)) = parts.split_first() else {
+        return State::new(bounds.1 <= watermark);
     };
-    states.for_each(|other| state.merge(&other));
+    let mut state = first.state.clone();
+    others.iter().for_each(|other| state.merge(&other.state));
     match parts.iter().find(|part| (part.start, part.end) == bounds) {
         // One has swallowed the others: it is the window that it was.
-        Some(Cell { state: same, .. }) => State {
-            panes: same.panes,
-            ended: same.ended,
-            marked: false,
-            continuous: same.continuous,
-            ..state
-        },
+        Some(same) => same.state.clone().swallow(&state),
         None => {
             state.move_bounds(bounds.1, watermark);
             state

@@ -197,7 +197,7 @@ where
 
 pub(super) fn put_cell<K: Serialize, T: Serialize>(number: u32, cell: &Cell<K, T>, bytes: &mut Vec<u8>) {
     let Cell { key, start, end, last, reach, partial, replaced, state } = cell;
-    let header = CellHeader { start: *start, end: *end, last: *last, reach: *reach, state: *state };
+    let header = CellHeader { start: *start, end: *end, last: *last, reach: *reach, state: state.clone() };
     *bytes = put(&number, core::mem::take(bytes));
     put_blobs(key, &(header, partial, replaced), bytes);
 }
