@@ -12,9 +12,11 @@ use floodmark::Timestamp;
 use hashbrown::HashMap;
 use std::hint::black_box;
 use streams::{
-    SECOND, Shape, Stream, by_batches, by_hand, by_index, by_kernel, count_and_sum, dense_floor, floor,
-    kernel, key_of, many_by_hand, many_by_kernel, sessions_by_hand, sessions_by_kernel, strings_by_batches,
-    strings_by_hand, unkeyed_by_batches, wheel::by_wheels,
+    SECOND, Shape, Stream, by_batches, by_hand, by_index, by_kernel,
+    columns::{Largest, by_columns},
+    count_and_sum, dense_floor, floor, kernel, key_of, many_by_hand, many_by_kernel, max_by_batches,
+    sessions_by_hand, sessions_by_kernel, strings_by_batches, strings_by_hand, unkeyed_by_batches,
+    wheel::by_wheels,
 };
 
 const TUMBLING: (i64, i64) = (10 * SECOND, 10 * SECOND);
@@ -96,6 +98,30 @@ fn insert(criterion: &mut Criterion) {
         let shape = Shape { late, ..Shape::new(4_000_000, 1_000, 100_000) };
         compare(criterion, &format!("tumbling 10 s, 1 k keys, {late} % late"), shape, TUMBLING, 4_000_000);
     }
+}
+
+/// Windows that slide, beside the loop of an expert that owes nothing else: how much is left.
+fn sliding(criterion: &mut Criterion) {
+    let stream = Stream::generate(Shape::new(4_000_000, 1_000, 20_000));
+    let mut group = criterion.benchmark_group("sliding 60 s by 1 s, 1 k keys");
+    group.sample_size(10);
+    let (size, slide) = SLIDING;
+    let checksum = by_batches(&stream, size, slide);
+    assert_eq!(checksum, by_columns::<(u64, i64)>(&stream, size, slide));
+    bench(&mut group, "by columns", &stream, |stream| by_columns::<(u64, i64)>(stream, size, slide));
+    println!("sums: {checksum:x?}");
+    group.finish();
+
+    let stream = Stream::generate(Shape::new(4_000_000, 100, 1_000));
+    let mut group = criterion.benchmark_group("sliding 1 h by 1 s, 100 keys, largest");
+    group.sample_size(10);
+    let (size, slide) = (3_600 * SECOND, SECOND);
+    let checksum = max_by_batches(&stream, size, slide);
+    assert_eq!(checksum, by_columns::<Largest>(&stream, size, slide));
+    bench(&mut group, "batches", &stream, |stream| max_by_batches(stream, size, slide));
+    bench(&mut group, "by columns", &stream, |stream| by_columns::<Largest>(stream, size, slide));
+    println!("largest: {checksum:x?}");
+    group.finish();
 }
 
 /// Without keys.
@@ -180,5 +206,5 @@ fn windows(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, insert, unkeyed, strings, sessions, windows, memory);
+criterion_group!(benches, insert, sliding, unkeyed, strings, sessions, windows, memory);
 criterion_main!(benches);

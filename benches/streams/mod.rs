@@ -7,6 +7,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "shared by benchmarks, each of which uses the part it needs")]
 
+pub mod columns;
 pub mod wheel;
 
 use std::collections::BTreeMap;
@@ -15,8 +16,8 @@ use std::ops::Range;
 
 use chrono::TimeDelta;
 use floodmark::{
-    Aggregate, Batch, Config, Count, Pane, Partition, Sum, Times, Timestamp, ToKey, Watermark, Windowing,
-    Windows,
+    Aggregate, Batch, Config, Count, Max, Pane, Partition, Sum, Times, Timestamp, ToKey, Watermark,
+    Windowing, Windows,
 };
 use hashbrown::HashMap;
 
@@ -368,6 +369,14 @@ pub fn by_batches(stream: &Stream, size: i64, slide: i64) -> Checksum {
     drive_batches(windows, &partitions, stream, &stream.keys, |key| *key)
 }
 
+/// The largest value, in batches.
+pub fn max_by_batches(stream: &Stream, size: i64, slide: i64) -> Checksum {
+    let (windows, partitions) = kernel(stream, (size, slide), Max::of(|value: &i64| *value));
+    drive_batches_to(windows, &partitions, stream, &stream.keys, |checksum, key, start, value| {
+        checksum.add(*key, start, 0, value);
+    })
+}
+
 /// The same with keys that are an index each.
 pub fn by_index(stream: &Stream, size: i64, slide: i64) -> Checksum {
     let (windows, partitions) = kernel::<u32, _>(stream, (size, slide), count_and_sum());
@@ -397,7 +406,7 @@ pub fn unkeyed_by_batches(stream: &Stream, size: i64) -> Checksum {
 }
 
 fn drive_batches<K, Q, A>(
-    mut windows: Windowing<K, i64, A>,
+    windows: Windowing<K, i64, A>,
     partitions: &[Partition],
     stream: &Stream,
     keys: &[Q],
@@ -408,11 +417,29 @@ where
     Q: ToKey<K>,
     A: Aggregate<i64, Output = (u64, i64)>,
 {
+    drive_batches_to(windows, partitions, stream, keys, |checksum, key, start, (count, sum)| {
+        checksum.add(number(key), start, count, sum);
+    })
+}
+
+/// Gives the stream in batches, and each pane's key, start and value to the checksum.
+fn drive_batches_to<K, Q, A>(
+    mut windows: Windowing<K, i64, A>,
+    partitions: &[Partition],
+    stream: &Stream,
+    keys: &[Q],
+    add: impl Fn(&mut Checksum, &K, i64, A::Output),
+) -> Checksum
+where
+    K: Hash + Eq + Clone,
+    Q: ToKey<K>,
+    A: Aggregate<i64>,
+{
     let mut checksum = Checksum::default();
     let mut column = Vec::new();
     let mut drain = |windows: &mut Windowing<K, i64, A>| {
-        windows.drain(usize::MAX, |Pane { key, window, value: (count, sum), .. }| {
-            checksum.add(number(key), window.start.as_micros(), count, sum);
+        windows.drain(usize::MAX, |Pane { key, window, value, .. }| {
+            add(&mut checksum, key, window.start.as_micros(), value);
         });
     };
     for from in (0..stream.times.len()).step_by(EVERY) {
