@@ -39,6 +39,8 @@ pub struct Stream {
     pub indices: Vec<u32>,
     pub values: Vec<i64>,
     pub partitions: Vec<u32>,
+    /// Their handles, which are the same in all kernels that have just been built.
+    pub handles: Vec<Partition>,
 }
 
 /// What a stream looks like.
@@ -66,6 +68,8 @@ impl Stream {
         let mut random = splitmix64(0x5EED);
         let mut below = move |n: u64| ((u128::from(random()) * u128::from(n)) >> 64) as u64;
         let mut stream = Self::default();
+        let mut scratch = fresh::<u64, _>((SECOND, SECOND), Count);
+        let handles: Vec<Partition> = (0..shape.partitions).map(|_| scratch.add_partition()).collect();
         for i in 0..shape.events as i64 {
             let partition = below(u64::from(shape.partitions)) as u32;
             let base = START + i * SECOND / shape.rate - i64::from(partition) * 20_000;
@@ -77,6 +81,7 @@ impl Stream {
             stream.keys.push(key_of(stream.indices[i as usize]));
             stream.values.push(1 + below(1000) as i64);
             stream.partitions.push(partition);
+            stream.handles.push(handles[partition as usize]);
         }
         stream
     }
@@ -436,7 +441,6 @@ where
     A: Aggregate<i64>,
 {
     let mut checksum = Checksum::default();
-    let mut column = Vec::new();
     let mut drain = |windows: &mut Windowing<K, i64, A>| {
         windows.drain(usize::MAX, |Pane { key, window, value, .. }| {
             add(&mut checksum, key, window.start.as_micros(), value);
@@ -448,11 +452,7 @@ where
         let values = &stream.values[events.clone()];
         let batch: Batch<'_> = match partitions {
             [partition] => windows.push_batch(*partition, times, keys, values),
-            _ => {
-                column.clear();
-                column.extend(stream.partitions[events].iter().map(|&number| partitions[number as usize]));
-                windows.push_batch(&column, times, keys, values)
-            }
+            _ => windows.push_batch(&stream.handles[events], times, keys, values),
         }
         .expect("the columns are of one length");
         let _ = batch;
