@@ -289,6 +289,46 @@ fn s1_panes_that_are_owed_or_set_aside_are_held_in_steps() {
     }
 }
 
+/// A window of several slices is combined while it is drained, some keys at a time: keys that are left are in the snapshot, whether
+/// they have been combined or not.
+#[test]
+fn s1_windows_are_cut_while_they_are_combined() {
+    const KEYS: u64 = 9_000;
+    let build = |subtracts: bool| {
+        let kernel = Config::sliding(micros(4), micros(1)).ascending().build::<u64, i64, _>(Count).unwrap();
+        if subtracts { kernel.subtract_on_evict() } else { kernel }
+    };
+    let rest = |snapshot: &[u8], subtracts: bool| {
+        let mut kernel = build(subtracts).restore(snapshot).unwrap();
+        let mut panes = std::collections::BTreeMap::new();
+        kernel.finish();
+        while let Some(pane) = kernel.poll() {
+            let window = (pane.window.end.as_micros(), *pane.key);
+            assert!(panes.insert(window, pane.value).is_none(), "{window:?} fires twice");
+        }
+        panes
+    };
+    for subtracts in [false, true] {
+        let mut kernel = build(subtracts);
+        let input = kernel.add_partition();
+        for time in 0..12_i64 {
+            // A third of the keys are in each slice, others in each.
+            for key in (0..KEYS).filter(|key| (key / 1000 + time as u64).is_multiple_of(3)) {
+                let _ = kernel.push(input, Timestamp::from_micros(time), key, 1).unwrap();
+            }
+            kernel.drain(4000, |_| ());
+            let (expected, mut bytes) = (kernel.snapshot(), Vec::new());
+            let _ = kernel.begin_snapshot(None).unwrap();
+            while kernel.write_snapshot(60, &mut bytes) == SnapshotProgress::More {
+                kernel.drain(25, |_| ());
+            }
+            let expected = rest(&expected, subtracts);
+            assert!(rest(&bytes, subtracts) == expected && !expected.is_empty(), "at {time}");
+            kernel.drain(usize::MAX, |_| ());
+        }
+    }
+}
+
 /// What is still to be held of a slice when windows are combined from it, and when it expires, is held in steps as before.
 #[test]
 fn s1_slices_that_are_combined_or_expire_are_held_in_steps() {

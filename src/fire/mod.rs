@@ -277,17 +277,16 @@ impl<K, T> Firing<K, T> {
                     cut.hold_empty(&self.empty);
                     continue;
                 }
-                Some(Left::Scan(scan)) => content.next(scan),
+                Some(Left::Scan(scan)) => content.next_key(scan),
                 Some(Left::Listed(left)) => left.checked_sub(1).and_then(|next| {
                     *left = next;
-                    self.list.get(next).copied()
+                    content.at(*self.list.get(next)?).map(|(key, ..)| key)
                 }),
             };
-            let Some((key, ..)) = next.and_then(|spot| content.at(spot)) else {
-                *left = None;
-                continue;
-            };
-            run.put(|records| put(key, records));
+            match next {
+                Some(key) => run.put(|records| put(key, records)),
+                None => *left = None,
+            }
         }
         true
     }
@@ -314,7 +313,7 @@ impl From {
         match self {
             Self::Slice(slice) => store.get(slice).map_or(Content::Nothing, Content::One),
             Self::Combined(place) => {
-                sliced.get(place).map_or(Content::Nothing, |sliced| sliced.combine.content(&store.sealed.ids))
+                sliced.get(place).map_or(Content::Nothing, |sliced| sliced.combine.content(&store.sealed))
             }
         }
     }
@@ -323,10 +322,10 @@ impl From {
 impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
     /// The next pane of the window being drained: what almost every poll comes to.
     #[inline(always)]
-    pub(crate) fn next_drained(
+    pub(crate) fn next_drained<V, A: Aggregate<V, Acc = T>>(
         &mut self,
         store: &Store<K, T>,
-        hashing: &Hashing<K>,
+        algebra: &Algebra<K, V, A>,
         order: Option<Order<K>>,
     ) -> Option<Ready> {
         if self.cut.is_some() {
@@ -334,15 +333,37 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
             self.hold_next(1, store);
         }
         if !self.empty.is_empty() {
-            return self.next_with_empty(store, hashing, order);
+            return self.next_with_empty(store, &algebra.hashing, order);
         }
-        let drain = self.drain.as_mut()?;
-        let content = drain.from.content(&self.sliced, store);
-        let spot = match &mut drain.scan {
-            Some(scan) => content.next(scan),
-            None => self.list.pop(),
-        }?;
-        Some(Ready::OnTime { spot })
+        loop {
+            let drain = self.drain.as_mut()?;
+            let content = drain.from.content(&self.sliced, store);
+            let spot = match &mut drain.scan {
+                Some(scan) => content.next(scan),
+                None => self.list.pop(),
+            };
+            match spot {
+                Some(spot) => return Some(Ready::OnTime { spot }),
+                None if self.prepare_some(store, algebra) => {}
+                None => return None,
+            }
+        }
+    }
+
+    /// Combines some keys more of the window being drained; whether there were any.
+    #[inline(never)]
+    fn prepare_some<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        store: &Store<K, T>,
+        algebra: &Algebra<K, V, A>,
+    ) -> bool {
+        match self.drain.as_ref().map(|drain| drain.from) {
+            Some(From::Combined(place)) => {
+                let sliced = self.sliced.get_mut(place);
+                sliced.is_some_and(|sliced| sliced.combine.prepare_some(&store.sealed, algebra))
+            }
+            _ => false,
+        }
     }
 
     /// The same where there are keys to fire empty for: they come where their order has them, or last.
@@ -389,7 +410,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         order: Option<Order<K>>,
         reached: i64,
     ) -> Option<Ready> {
-        if let Some(ready) = self.next_drained(store, &algebra.hashing, order) {
+        if let Some(ready) = self.next_drained(store, algebra, order) {
             return Some(ready);
         }
         if let Some(drain) = self.drain.take() {
@@ -421,6 +442,10 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         if let From::Combined(_) = from {
             store.seal_before(slices.1, &algebra.hashing);
             sliced.combine.prepare(slices, &store.sealed, algebra);
+            if order.is_some() || sliced.fill.is_some() {
+                // All keys have to be known.
+                sliced.combine.prepare_all(&store.sealed, algebra);
+            }
         }
         let store = &*store;
         let content = from.content(&self.sliced, store);
@@ -467,17 +492,14 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
     pub(crate) fn remaining<'a>(&'a self, store: &'a Store<K, T>, order: Option<Order<K>>) -> Vec<&'a K> {
         let Some(drain) = &self.drain else { return Vec::new() };
         let content = self.content(drain, store);
-        let mut spots = Vec::new();
-        match drain.scan {
-            None => spots.extend(self.list.iter().rev().copied()),
-            Some(mut scan) => {
-                while let Some(spot) = content.next(&mut scan) {
-                    spots.push(spot);
-                }
+        let mut keys: Vec<&K> = match drain.scan {
+            None => {
+                let listed = self.list.iter().rev().filter_map(|&spot| content.at(spot));
+                listed.map(|(key, ..)| key).collect()
             }
-        }
-        let keys = spots.into_iter().filter_map(|spot| content.at(spot)).map(|(key, ..)| key);
-        let mut keys: Vec<&K> = keys.chain(self.empty.iter().rev()).collect();
+            Some(mut scan) => core::iter::from_fn(|| content.next_key(&mut scan)).collect(),
+        };
+        keys.extend(self.empty.iter().rev());
         if let Some(order) = order {
             keys.sort_unstable_by(|a, b| order(a, b));
         }

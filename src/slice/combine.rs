@@ -22,6 +22,7 @@ use alloc::vec::Vec;
 use core::hash::Hash;
 use core::marker::PhantomData;
 use core::mem::needs_drop;
+use core::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -149,17 +150,44 @@ pub(crate) enum Content<'a, K, T> {
     Nothing,
     One(Slice<'a, K, T>),
     /// A key's partial is that in the front combined with that in the back.
-    Stacks(&'a Ids<K>, &'a TwoStacks<T>),
-    Running(&'a Ids<K>, &'a Totals<T>),
+    Stacks(&'a Sealed<K, T>, &'a TwoStacks<T>),
+    Running(&'a Sealed<K, T>, &'a SubtractOnEvict<T>),
+}
+
+/// What is still to be done for the content of a window: for keys from a number on, a part of them at a time.
+#[derive(Debug)]
+struct Pending {
+    /// What was known of a key before is of no use.
+    is_anew: bool,
+    /// Slices from this one on come in.
+    from: i64,
+    next: u32,
+}
+
+impl Pending {
+    /// Entries that are combined in one go, and keys that are looked at.
+    const ENTRIES: usize = 1 << 14;
+    const KEYS: Range<usize> = 32..4096;
+
+    /// The numbers of the next keys, of so many, where each may be in so many slices; and what is pending behind them.
+    fn next(self, ids: usize, slices: usize) -> (Range<u32>, Option<Self>) {
+        let keys = (Self::ENTRIES / slices.max(1)).clamp(Self::KEYS.start, Self::KEYS.end);
+        let beyond = ids.min(self.next as usize + keys) as u32;
+        let part = self.next..beyond;
+        (part, ((beyond as usize) < ids).then_some(Self { next: beyond, ..self }))
+    }
 }
 
 impl<T> Combine<T> {
     pub(crate) fn new(strategy: Strategy) -> Self {
         match strategy {
             Strategy::TwoStacks => Self::TwoStacks(TwoStacks::new()),
-            Strategy::SubtractOnEvict => {
-                Self::SubtractOnEvict(SubtractOnEvict { running: Totals::new(), first: 0, beyond: 0 })
-            }
+            Strategy::SubtractOnEvict => Self::SubtractOnEvict(SubtractOnEvict {
+                running: Totals::new(),
+                first: 0,
+                beyond: 0,
+                pending: None,
+            }),
         }
     }
 
@@ -180,10 +208,10 @@ impl<T> Combine<T> {
     }
 
     /// The window last prepared.
-    pub(crate) fn content<'a, K>(&'a self, ids: &'a Ids<K>) -> Content<'a, K, T> {
+    pub(crate) fn content<'a, K>(&'a self, sealed: &'a Sealed<K, T>) -> Content<'a, K, T> {
         match self {
-            Self::TwoStacks(stacks) => Content::Stacks(ids, stacks),
-            Self::SubtractOnEvict(window) => Content::Running(ids, &window.running),
+            Self::TwoStacks(stacks) => Content::Stacks(sealed, stacks),
+            Self::SubtractOnEvict(window) => Content::Running(sealed, window),
         }
     }
 
@@ -204,7 +232,7 @@ impl<T> Combine<T> {
 }
 
 impl<T: Clone> Combine<T> {
-    /// Makes the content of the window of slices `[first, beyond)`, all of which are sealed.
+    /// Begins to make the content of the window of slices `[first, beyond)`, all of which are sealed.
     pub(crate) fn prepare<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
         &mut self,
         (first, beyond): (i64, i64),
@@ -212,9 +240,31 @@ impl<T: Clone> Combine<T> {
         algebra: &Algebra<K, V, A>,
     ) {
         match self {
-            Self::TwoStacks(stacks) => stacks.prepare(first, beyond, sealed, algebra),
+            Self::TwoStacks(stacks) => stacks.prepare(first, beyond, sealed),
             Self::SubtractOnEvict(window) => window.prepare(first, beyond, sealed, algebra),
         }
+    }
+
+    /// Makes the content for some keys more: after a few calls, in the order of their numbers, for all. Whether there were
+    /// any.
+    pub(crate) fn prepare_some<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        sealed: &Sealed<K, T>,
+        algebra: &Algebra<K, V, A>,
+    ) -> bool {
+        match self {
+            Self::TwoStacks(stacks) => stacks.prepare_some(sealed, algebra),
+            Self::SubtractOnEvict(window) => window.prepare_some(sealed, algebra),
+        }
+    }
+
+    /// The same for all that are left.
+    pub(crate) fn prepare_all<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        sealed: &Sealed<K, T>,
+        algebra: &Algebra<K, V, A>,
+    ) {
+        while self.prepare_some(sealed, algebra) {}
     }
 
     /// The slices before `slice` are about to expire, and with the last of a window what was derived from
@@ -270,12 +320,10 @@ impl<T: Clone> Combine<T> {
         algebra: &Algebra<K, V, A>,
     ) {
         match self {
-            Self::TwoStacks(stacks) => {
-                stacks.turn_over(at.first, at.turned, sealed, algebra);
-                stacks.absorb(at.beyond, sealed, algebra);
-            }
+            Self::TwoStacks(stacks) => stacks.turn_over(at, sealed),
             Self::SubtractOnEvict(window) => window.prepare(at.first, at.beyond, sealed, algebra),
         }
+        self.prepare_all(sealed, algebra);
     }
 }
 
@@ -315,11 +363,6 @@ impl<T> Totals<T> {
         self.totals.resize_with(ids.max(self.totals.len()), || None);
     }
 
-    fn clear(&mut self) {
-        self.totals.clear();
-        (self.keys, self.heap) = (0, 0);
-    }
-
     /// Returns all memory if no key is here.
     fn shrink(&mut self) {
         if self.keys == 0 {
@@ -329,10 +372,25 @@ impl<T> Totals<T> {
 }
 
 impl<T: Clone> Totals<T> {
-    /// Appends a later slice.
-    fn enter<K, V, A: Aggregate<V, Acc = T>>(&mut self, latest: &Column<T>, algebra: &Algebra<K, V, A>) {
+    /// Forgets some keys.
+    fn forget<K, V, A: Aggregate<V, Acc = T>>(&mut self, ids: &Range<u32>, algebra: &Algebra<K, V, A>) {
+        let known = &mut self.totals[ids.start as usize..ids.end as usize];
+        for (whole, _) in known.iter_mut().filter_map(Option::take) {
+            self.keys -= 1;
+            self.heap -= algebra.aggregate.heap_bytes(&whole);
+        }
+    }
+
+    /// Appends entries of a later slice.
+    fn enter<'a, K, V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        latest: impl Iterator<Item = (u32, &'a T)>,
+        algebra: &Algebra<K, V, A>,
+    ) where
+        T: 'a,
+    {
         let aggregate = &algebra.aggregate;
-        for (id, partial) in latest.iter() {
+        for (id, partial) in latest {
             let Some(total) = self.totals.get_mut(id as usize) else { continue };
             match total {
                 Some((whole, slices)) => {
@@ -386,11 +444,12 @@ pub(crate) struct TwoStacks<T> {
     front: Front<T>,
     /// The combination of `[turned, beyond)`.
     back: Totals<T>,
+    pending: Option<Pending>,
 }
 
 impl<T> TwoStacks<T> {
     fn new() -> Self {
-        Self { at: Positions::default(), front: Front::new(), back: Totals::new() }
+        Self { at: Positions::default(), front: Front::new(), back: Totals::new(), pending: None }
     }
 
     fn evict_before<K: Hash + Eq + Clone>(&mut self, slice: i64, sealed: &Sealed<K, T>) {
@@ -409,50 +468,49 @@ impl<T> TwoStacks<T> {
 }
 
 impl<T: Clone> TwoStacks<T> {
-    fn prepare<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
-        &mut self,
-        first: i64,
-        beyond: i64,
-        sealed: &Sealed<K, T>,
-        algebra: &Algebra<K, V, A>,
-    ) {
-        let continues = self.at.first <= first && first <= self.at.beyond && self.at.beyond <= beyond;
-        if !continues {
+    fn prepare<K: Hash + Eq + Clone>(&mut self, first: i64, beyond: i64, sealed: &Sealed<K, T>) {
+        let at = self.at;
+        if at.first > first || first > at.beyond || at.beyond > beyond {
             // Nothing of the window before is in this one.
-            self.at.beyond = first;
+            return self.turn_over(Positions { first, turned: first, beyond }, sealed);
+        }
+        if first > at.turned {
+            return self.turn_over(Positions { first, turned: at.beyond, beyond }, sealed);
         }
         // (While nothing leaves, as in windows that grow, nothing needs to be turned over.)
-        if !continues || first > self.at.turned {
-            self.turn_over(first, self.at.beyond, sealed, algebra);
-        }
         self.evict_before(first, sealed);
-        self.at.first = first;
-        self.absorb(beyond, sealed, algebra);
-    }
-
-    /// Turns the slices `[first, turned)` over: from here on they leave one by one.
-    fn turn_over<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
-        &mut self,
-        first: i64,
-        turned: i64,
-        sealed: &Sealed<K, T>,
-        algebra: &Algebra<K, V, A>,
-    ) {
-        self.front.turn_over((first, turned), sealed, algebra);
-        self.back.clear();
-        self.at = Positions { first, turned, beyond: turned };
-    }
-
-    /// Takes the slices up to `beyond` in at the back.
-    fn absorb<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
-        &mut self,
-        beyond: i64,
-        sealed: &Sealed<K, T>,
-        algebra: &Algebra<K, V, A>,
-    ) {
         self.back.reach(sealed.ids.beyond());
-        sealed.range(self.at.beyond..beyond).for_each(|column| self.back.enter(column, algebra));
-        self.at.beyond = beyond;
+        self.at = Positions { first, beyond, ..self.at };
+        self.pending = Some(Pending { is_anew: false, from: at.beyond, next: 0 });
+    }
+
+    /// Turns the slices before `at.turned` over: from here on they leave one by one.
+    fn turn_over<K: Hash + Eq + Clone>(&mut self, at: Positions, sealed: &Sealed<K, T>) {
+        let entries = sealed.range(at.first..at.turned).map(Column::len).sum();
+        self.front.begin(entries, sealed.ids.beyond());
+        self.back.reach(sealed.ids.beyond());
+        self.at = at;
+        self.pending = Some(Pending { is_anew: true, from: at.turned, next: 0 });
+    }
+
+    fn prepare_some<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        sealed: &Sealed<K, T>,
+        algebra: &Algebra<K, V, A>,
+    ) -> bool {
+        let Some(pending) = self.pending.take() else { return false };
+        let (is_anew, from, at) = (pending.is_anew, pending.from, self.at);
+        let slices = if is_anew { sealed.range(at.first..at.beyond).count() } else { 1 };
+        let (part, rest) = pending.next(self.back.totals.len(), slices);
+        self.pending = rest;
+        if is_anew {
+            self.back.forget(&part, algebra);
+            let turned = sealed.range(at.first..at.turned).rev();
+            turned.for_each(|column| self.front.put_part(column.part(&part), algebra));
+        }
+        let latest = sealed.range(from..at.beyond);
+        latest.for_each(|column| self.back.enter(column.part(&part), algebra));
+        true
     }
 }
 
@@ -462,6 +520,7 @@ pub(crate) struct SubtractOnEvict<T> {
     running: Totals<T>,
     first: i64,
     beyond: i64,
+    pending: Option<Pending>,
 }
 
 impl<T: Clone> SubtractOnEvict<T> {
@@ -472,14 +531,33 @@ impl<T: Clone> SubtractOnEvict<T> {
         sealed: &Sealed<K, T>,
         algebra: &Algebra<K, V, A>,
     ) {
-        if !(self.first <= first && first <= self.beyond && self.beyond <= beyond) {
-            self.running.clear();
-            (self.first, self.beyond) = (first, first);
+        let is_anew = self.first > first || first > self.beyond || self.beyond > beyond;
+        let from = if is_anew { first } else { self.beyond };
+        match is_anew {
+            true => self.first = first,
+            false => self.evict_before(first, sealed, algebra),
         }
-        self.evict_before(first, sealed, algebra);
         self.running.reach(sealed.ids.beyond());
-        sealed.range(self.beyond..beyond).for_each(|column| self.running.enter(column, algebra));
         self.beyond = beyond;
+        self.pending = Some(Pending { is_anew, from, next: 0 });
+    }
+
+    fn prepare_some<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        sealed: &Sealed<K, T>,
+        algebra: &Algebra<K, V, A>,
+    ) -> bool {
+        let Some(pending) = self.pending.take() else { return false };
+        let (is_anew, from) = (pending.is_anew, pending.from);
+        let slices = if is_anew { sealed.range(from..self.beyond).count() } else { 1 };
+        let (part, rest) = pending.next(self.running.totals.len(), slices);
+        self.pending = rest;
+        if is_anew {
+            self.running.forget(&part, algebra);
+        }
+        let latest = sealed.range(from..self.beyond);
+        latest.for_each(|column| self.running.enter(column.part(&part), algebra));
+        true
     }
 
     fn evict_before<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
@@ -517,19 +595,21 @@ impl<'a, K, T> Content<'a, K, T> {
         match *self {
             Self::Nothing => None,
             Self::One(slice) => slice.at(spot).map(|(key, partial)| (key, partial, None)),
-            Self::Stacks(ids, stacks) => {
+            Self::Stacks(sealed, stacks) => {
                 let id = spot as u32;
-                let (key, back) = (ids.key(id)?, stacks.back.get(id));
+                let (key, back) = (sealed.ids.key(id)?, stacks.back.get(id));
                 match stacks.front.get(id) {
                     Some(front) => Some((key, front, back)),
                     None => Some((key, back?, None)),
                 }
             }
-            Self::Running(ids, totals) => Some((ids.key(spot as u32)?, totals.get(spot as u32)?, None)),
+            Self::Running(sealed, window) => {
+                Some((sealed.ids.key(spot as u32)?, window.running.get(spot as u32)?, None))
+            }
         }
     }
 
-    /// The next spot with an entry.
+    /// The next spot with an entry, of those that have been prepared.
     #[inline(always)]
     pub(crate) fn next(&self, scan: &mut Scan) -> Option<Spot> {
         if let Self::One(Slice::Open(table)) = *self {
@@ -558,18 +638,43 @@ impl<'a, K, T> Content<'a, K, T> {
             Self::Nothing => false,
             Self::One(slice) => slice.at(spot).is_some(),
             Self::Stacks(_, stacks) => stacks.back.get(id).is_some() || stacks.front.get(id).is_some(),
-            Self::Running(_, totals) => totals.get(id).is_some(),
+            Self::Running(_, window) => window.running.get(id).is_some(),
         }
     }
 
-    /// How many keys there are, or more.
+    /// How many keys have been prepared, or more.
     #[inline]
     pub(crate) fn len_at_most(&self) -> usize {
+        let prepared = |pending: &Option<Pending>, ids: &Ids<K>| match pending {
+            Some(pending) => pending.next as usize,
+            None => ids.beyond(),
+        };
         match *self {
             Self::Nothing => 0,
             Self::One(slice) => slice.len(),
-            Self::Stacks(ids, _) | Self::Running(ids, _) => ids.beyond(),
+            Self::Stacks(sealed, stacks) => prepared(&stacks.pending, &sealed.ids),
+            Self::Running(sealed, window) => prepared(&window.pending, &sealed.ids),
         }
+    }
+
+    /// The key of the next spot with an entry, whether it has been prepared or not.
+    pub(crate) fn next_key(&self, scan: &mut Scan) -> Option<&'a K> {
+        if let Some(spot) = self.next(scan) {
+            return self.at(spot).map(|(key, ..)| key);
+        }
+        let (sealed, slices) = match *self {
+            Self::Nothing | Self::One(_) => return None,
+            Self::Stacks(sealed, stacks) => (sealed, stacks.at.first..stacks.at.beyond),
+            Self::Running(sealed, window) => (sealed, window.first..window.beyond),
+        };
+        while scan.next < sealed.ids.beyond() {
+            let id = scan.next as u32;
+            scan.next += 1;
+            if sealed.range(slices.clone()).any(|column| column.get(id).is_some()) {
+                return sealed.ids.key(id);
+            }
+        }
+        None
     }
 }
 
@@ -590,8 +695,8 @@ impl<K: Hash + Eq + Clone, T> Content<'_, K, T> {
         match self {
             Self::Nothing => None,
             Self::One(slice) => slice.spot_of(hash, key),
-            Self::Stacks(ids, _) | Self::Running(ids, _) => {
-                ids.get(hash, key).map(|id| id as usize).filter(|&spot| self.has(spot))
+            Self::Stacks(sealed, _) | Self::Running(sealed, _) => {
+                sealed.ids.get(hash, key).map(|id| id as usize).filter(|&spot| self.has(spot))
             }
         }
     }

@@ -60,25 +60,26 @@ impl<T> Front<T> {
         self.heap = 0;
     }
 
-    /// Becomes the front of the slices `[first, beyond)`.
-    pub(crate) fn turn_over<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
-        &mut self,
-        (first, beyond): (i64, i64),
-        sealed: &Sealed<K, T>,
-        algebra: &Algebra<K, V, A>,
-    ) where
-        T: Clone,
-    {
+    /// Becomes the front of other slices, which have so many entries; they are to be [put](Self::put_part) into it.
+    pub(crate) fn begin(&mut self, entries: usize, ids: usize) {
         self.clear();
-        let columns = || sealed.range(first..beyond);
-        let entries = columns().map(Column::len).sum();
         if entries > 0 {
-            self.reach(sealed.ids.beyond());
+            self.reach(ids);
         }
         if entries > self.nodes.capacity() {
             self.nodes.reserve_exact(with_slack(entries));
         }
-        for (id, partial) in columns().rev().flat_map(Column::iter) {
+    }
+
+    /// Puts entries of a slice before those of later ones.
+    pub(crate) fn put_part<'a, K, V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        part: impl Iterator<Item = (u32, &'a T)>,
+        algebra: &Algebra<K, V, A>,
+    ) where
+        T: Clone + 'a,
+    {
+        for (id, partial) in part {
             self.heads[id as usize] = self.put(None, partial, self.heads[id as usize], algebra);
         }
     }

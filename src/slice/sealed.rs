@@ -76,6 +76,14 @@ impl<T> Column<T> {
         self.ids.iter().copied().zip(&self.partials)
     }
 
+    /// Those of some numbers.
+    pub(crate) fn part(&self, ids: &Range<u32>) -> impl Iterator<Item = (u32, &T)> {
+        let (Ok(first) | Err(first)) = self.place_of(ids.start);
+        let (Ok(beyond) | Err(beyond)) = self.place_of(ids.end);
+        let places = first..beyond;
+        self.ids[places.clone()].iter().copied().zip(&self.partials[places])
+    }
+
     #[inline]
     pub(crate) fn at(&self, place: usize) -> Option<(u32, &T)> {
         Some((*self.ids.get(place)?, self.partials.get(place)?))
