@@ -13,7 +13,9 @@ use hashbrown::HashMap;
 use hdrhistogram::Histogram;
 use streams::{Checksum, SECOND, Shape, Stream, by_hand, count_and_sum, kernel, push};
 
-const WINDOW: (i64, i64) = (10 * SECOND, 10 * SECOND);
+const TUMBLING: (i64, i64) = (10 * SECOND, 10 * SECOND);
+/// Windows of several slices, which have to be combined.
+const SLIDING: (i64, i64) = (10 * SECOND, 2 * SECOND);
 /// Events in a batch, and panes that are drained in one go.
 const BATCH: usize = 1024;
 const DRAINED: usize = 1000;
@@ -29,14 +31,16 @@ fn main() {
         "µs", "calls", "p50", "p99", "p99.9", "p99.99", "longest"
     );
     growing(&stream, 5 * keys as usize);
-    let checksum = firing(&stream);
-    assert_eq!(checksum, by_hand(&stream, WINDOW.0, WINDOW.1));
-    println!("{checksum:x?}");
+    for (kind, (size, slide)) in [("tumbling", TUMBLING), ("sliding", SLIDING)] {
+        let checksum = firing(&stream, kind, (size, slide));
+        assert_eq!(checksum, by_hand(&stream, size, slide));
+        println!("{checksum:x?}");
+    }
 }
 
 /// Tables that grow from nothing to all keys, event by event.
 fn growing(stream: &Stream, events: usize) {
-    let (mut windows, partitions) = kernel(stream, WINDOW, count_and_sum());
+    let (mut windows, partitions) = kernel(stream, TUMBLING, count_and_sum());
     let mut pushes = Calls::new("push, tables growing");
     for i in 0..events {
         pushes.time(|| push(&mut windows, partitions[0], stream, i));
@@ -47,7 +51,7 @@ fn growing(stream: &Stream, events: usize) {
     let mut map: HashMap<(u64, i64), (u64, i64)> = HashMap::new();
     for i in 0..events {
         by_hand.time(|| {
-            let entry = map.entry((stream.keys[i], stream.times[i] / WINDOW.0)).or_insert((0, 0));
+            let entry = map.entry((stream.keys[i], stream.times[i] / TUMBLING.0)).or_insert((0, 0));
             entry.0 += 1;
             entry.1 += stream.values[i];
         });
@@ -56,10 +60,10 @@ fn growing(stream: &Stream, events: usize) {
 }
 
 /// Windows of all keys that fire, a little of them drained after each batch.
-fn firing(stream: &Stream) -> Checksum {
-    let (mut windows, partitions) = kernel(stream, WINDOW, count_and_sum());
-    let (mut batches, mut drains) =
-        (Calls::new("batch of 1,024 events"), Calls::new("drain of up to 1,000 panes"));
+fn firing(stream: &Stream, kind: &str, window: (i64, i64)) -> Checksum {
+    let (mut windows, partitions) = kernel(stream, window, count_and_sum());
+    let mut batches = Calls::new(format!("{kind}: batch of 1,024 events"));
+    let mut drains = Calls::new(format!("{kind}: drain of up to 1,000"));
     let mut checksum = Checksum::default();
     let mut drain = |windows: &mut _| drains.time(|| streams::drain_some(windows, &mut checksum, DRAINED));
     for from in (0..stream.times.len()).step_by(BATCH) {
@@ -76,13 +80,13 @@ fn firing(stream: &Stream) -> Checksum {
 
 /// How long calls of one kind took, in nanoseconds.
 struct Calls {
-    name: &'static str,
+    name: String,
     times: Histogram<u64>,
 }
 
 impl Calls {
-    fn new(name: &'static str) -> Self {
-        Self { name, times: Histogram::new(3).expect("three digits are within the limits") }
+    fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), times: Histogram::new(3).expect("three digits are within the limits") }
     }
 
     fn time<R>(&mut self, call: impl FnOnce() -> R) -> R {

@@ -265,7 +265,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     }
 
     /// Everything has been handed out: what nobody needs any more goes.
-    fn expire(&mut self, watermark: i64) {
+    pub(crate) fn expire(&mut self, watermark: i64) {
         let algebra = &self.algebra;
         self.emitted = None;
         self.firing.forget();

@@ -3,7 +3,7 @@
 
 use chrono::TimeDelta;
 use floodmark::snapshot::{Chain, SnapshotId, SnapshotKind, SnapshotProgress, part_of};
-use floodmark::{Config, Count, LateFiring, Sum, Suspect, Timestamp, Trigger, Windowing, Windows};
+use floodmark::{Aggregate, Config, Count, LateFiring, Sum, Suspect, Timestamp, Trigger, Windowing, Windows};
 use proptest::prelude::*;
 
 type Kernel = Windowing<u64, i64, (Count, Sum<fn(&i64) -> i64, i64>)>;
@@ -19,7 +19,10 @@ fn build(config: &Config, indexed: bool) -> Kernel {
 }
 
 /// Writes what there is to write.
-fn written(kernel: &mut Kernel, most: usize) -> (Vec<u8>, SnapshotId) {
+fn written<A>(kernel: &mut Windowing<u64, i64, A>, most: usize) -> (Vec<u8>, SnapshotId)
+where
+    A: Aggregate<i64, Acc: serde::Serialize>,
+{
     let mut bytes = Vec::new();
     loop {
         match kernel.write_snapshot(most, &mut bytes) {
@@ -326,6 +329,36 @@ fn s1_windows_are_cut_while_they_are_combined() {
             assert!(rest(&bytes, subtracts) == expected && !expected.is_empty(), "at {time}");
             kernel.drain(usize::MAX, |_| ());
         }
+    }
+}
+
+/// What could not go while a snapshot was taken goes with its end, where the input has ended before it.
+#[test]
+fn s1_nothing_is_left_of_a_snapshot_that_outlives_its_input() {
+    let sliding = Windows::sliding(micros(4), micros(1));
+    for (windows, is_written) in
+        [(sliding.clone(), true), (sliding, false), (Windows::session(micros(2)), true)]
+    {
+        let mut kernel = Config::windows([windows]).ascending().build::<u64, i64, _>(Count).unwrap();
+        let input = kernel.add_partition();
+        for time in 0..8 {
+            for key in 0..3000 {
+                let _ = kernel.push(input, Timestamp::from_micros(time), key, 1).unwrap();
+            }
+            kernel.drain(usize::MAX, |_| ());
+        }
+        let expected = kernel.snapshot();
+        let _ = kernel.begin_snapshot(None).unwrap();
+        kernel.finish();
+        kernel.drain(usize::MAX, |_| ());
+        match is_written {
+            true => {
+                let restored = Chain::read(&[&written(&mut kernel, 100).0]).unwrap().slices().count();
+                assert_eq!(restored, Chain::read(&[&expected]).unwrap().slices().count());
+            }
+            false => kernel.abandon_snapshot(),
+        }
+        assert!(kernel.state_bytes() < 2048, "{} bytes are left", kernel.state_bytes());
     }
 }
 

@@ -474,6 +474,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         end: usize,
     ) -> Option<Stop> {
         let mut events = columns.part(*next, end);
+        partitions.look_at_all(&mut self.progress, events.times.len());
         let mut watch = partitions.watch(&mut self.progress, *next);
         let mut pair = self.store.open_pair()?;
         let from = events.first_from(pair.from)?;
@@ -942,6 +943,9 @@ trait Source: Copy {
     /// The partition of the event at a place.
     fn of(self, place: usize) -> Partition;
 
+    /// Comes before a watch over a block of so many events.
+    fn look_at_all(self, progress: &mut Progress, events: usize);
+
     /// The watch over events that all are of one partition.
     fn watch_all(self, progress: &mut Progress) -> Option<WatchOne<'_>>;
 
@@ -971,6 +975,9 @@ impl Source for One {
     }
 
     #[inline(always)]
+    fn look_at_all(self, _: &mut Progress, _: usize) {}
+
+    #[inline(always)]
     fn watch_all(self, progress: &mut Progress) -> Option<WatchOne<'_>> {
         Some(progress.watch_one(self.0))
     }
@@ -993,6 +1000,10 @@ impl Source for Each<'_> {
 
     fn of(self, place: usize) -> Partition {
         self.0[place]
+    }
+
+    fn look_at_all(self, progress: &mut Progress, events: usize) {
+        progress.look_at_all(events);
     }
 
     fn watch_all(self, _: &mut Progress) -> Option<WatchOne<'_>> {

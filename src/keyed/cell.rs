@@ -22,6 +22,7 @@ pub(crate) struct Cell<K, T> {
     /// What its next pane holds; with discarding, nothing if nothing is new.
     pub(crate) partial: Option<T>,
     pub(crate) state: State,
+    /// The panes that its next pane replaces, where that is told.
     pub(crate) replaced: Box<[Replaced<T>]>,
 }
 

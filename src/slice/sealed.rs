@@ -223,7 +223,7 @@ impl<K, T> Sealed<K, T> {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        let headers = (self.columns.capacity() + self.leaving.capacity()) * size_of::<(i64, Column<T>)>();
+        let headers = self.columns.capacity() * size_of::<(i64, Column<T>)>();
         self.bytes + self.spare.bytes() + headers + self.buffer_bytes() + self.ids.bytes()
     }
 
@@ -238,7 +238,9 @@ impl<K, T> Sealed<K, T> {
         // Tables that are free are kept, up to a few.
         let tables = 3 * Table::<K, T>::bytes_for(expected);
         let there = self.ids.bytes() + self.buffer_bytes();
-        (columns + buffers + tables + Ids::<K>::bytes_for(entries)).saturating_sub(there)
+        // (Those that are leaving keep their numbers.)
+        let numbered = entries + self.leaving.iter().map(|(_, column)| column.len()).sum::<usize>();
+        (columns + buffers + tables + Ids::<K>::bytes_for(numbered)).saturating_sub(there)
     }
 
     fn buffer_bytes(&self) -> usize {
@@ -386,6 +388,7 @@ impl<K: Hash + Eq + Clone, T> Sealed<K, T> {
         held.into_iter().for_each(|(_, column)| self.release(column, hashing));
         while self.columns.front().is_some_and(|(first, _)| *first < slice) {
             let Some((first, column)) = self.columns.pop_front() else { break };
+            self.bytes -= column.bytes();
             self.room -= column.capacity();
             match column.to_hold {
                 None => self.release(column, hashing),
@@ -399,7 +402,6 @@ impl<K: Hash + Eq + Clone, T> Sealed<K, T> {
 
     /// Nobody needs a column any more.
     fn release(&mut self, mut column: Column<T>, hashing: &Hashing<K>) {
-        self.bytes -= column.bytes();
         column.ids.iter().for_each(|&id| self.ids.leave(id, hashing));
         column.clear();
         if column.capacity() >= self.spare.capacity() {
@@ -445,6 +447,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Sealed<K, T> {
             if let Some(cut) = cut {
                 cut.keep(slice, table.take_held());
             }
+            table.end_cut();
             table.clear();
         }
         table.drain(|key, partial| found.push((enter(&key), partial)));

@@ -936,6 +936,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Store<K, T> {
         self.bytes = self.bytes + table.bytes() - before;
         self.room = self.room + table.capacity() - room;
     }
+
     /// Seals all slices before `slice`. O(entries), and O(1) if they all are.
     pub(crate) fn seal_before(&mut self, slice: i64, hashing: &Hashing<K>) {
         if slice <= self.sealed.before {

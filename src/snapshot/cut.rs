@@ -248,6 +248,10 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         self.queue.end_cut();
         // (The next event opens them, once it has seen to what has been declared since the last.)
         self.store.close();
+        if !self.busy && self.progress.settled() == i64::MAX {
+            // What had to be held could not go yet.
+            self.expire(i64::MAX);
+        }
     }
 }
 

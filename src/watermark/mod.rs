@@ -699,8 +699,9 @@ impl Progress {
         if let Some(horizon) = self.horizon(slot) {
             limit = limit.min(horizon.saturating_add(1));
         }
-        self.lanes[slot as usize].limit = limit;
-        self.common.lower_to(limit);
+        if core::mem::replace(&mut self.lanes[slot as usize].limit, limit) != limit {
+            self.common.lower_to(limit);
+        }
     }
 
     fn activate(&mut self, slot: u32) {

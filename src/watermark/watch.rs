@@ -166,7 +166,7 @@ impl Default for Common {
 }
 
 impl Common {
-    /// A partition has got another limit.
+    /// A partition has got another limit, or is another.
     pub(super) fn lower_to(&mut self, limit: i64) {
         self.limit = self.limit.min(limit);
         self.is_old = true;
@@ -196,10 +196,14 @@ impl Progress {
     /// A watch over events of many partitions.
     #[inline(always)]
     pub(crate) fn watch_each<'a>(&'a mut self, partitions: &'a [Partition]) -> WatchEach<'a> {
-        // (Looking at all of them takes no longer than looking at those of the events.)
-        if self.common.is_old && self.lanes.len() <= partitions.len() {
+        WatchEach { lanes: &mut self.lanes, common: self.common, partitions }
+    }
+
+    /// Looks at all partitions, if something has changed, so that a watch over so many events need not look at that of each: if
+    /// that takes no longer.
+    pub(crate) fn look_at_all(&mut self, events: usize) {
+        if self.common.is_old && self.lanes.len() <= events {
             self.common = Common::of(&self.lanes);
         }
-        WatchEach { lanes: &mut self.lanes, common: self.common, partitions }
     }
 }
