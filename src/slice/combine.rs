@@ -381,6 +381,22 @@ impl<T: Clone> Totals<T> {
         }
     }
 
+    /// Appends some keys' entries of later slices, to what is known of the keys or to nothing.
+    fn take_in<'a, K, V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        latest: impl Iterator<Item = &'a Column<T>>,
+        ids: &Range<u32>,
+        is_anew: bool,
+        algebra: &Algebra<K, V, A>,
+    ) where
+        T: 'a,
+    {
+        if is_anew {
+            self.forget(ids, algebra);
+        }
+        latest.for_each(|column| self.enter(column.part(ids), algebra));
+    }
+
     /// Appends entries of a later slice.
     fn enter<'a, K, V, A: Aggregate<V, Acc = T>>(
         &mut self,
@@ -504,12 +520,10 @@ impl<T: Clone> TwoStacks<T> {
         let (part, rest) = pending.next(self.back.totals.len(), slices);
         self.pending = rest;
         if is_anew {
-            self.back.forget(&part, algebra);
             let turned = sealed.range(at.first..at.turned).rev();
             turned.for_each(|column| self.front.put_part(column.part(&part), algebra));
         }
-        let latest = sealed.range(from..at.beyond);
-        latest.for_each(|column| self.back.enter(column.part(&part), algebra));
+        self.back.take_in(sealed.range(from..at.beyond), &part, is_anew, algebra);
         true
     }
 }
@@ -552,11 +566,7 @@ impl<T: Clone> SubtractOnEvict<T> {
         let slices = if is_anew { sealed.range(from..self.beyond).count() } else { 1 };
         let (part, rest) = pending.next(self.running.totals.len(), slices);
         self.pending = rest;
-        if is_anew {
-            self.running.forget(&part, algebra);
-        }
-        let latest = sealed.range(from..self.beyond);
-        latest.for_each(|column| self.running.enter(column.part(&part), algebra));
+        self.running.take_in(sealed.range(from..self.beyond), &part, is_anew, algebra);
         true
     }
 
