@@ -287,7 +287,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         end: usize,
     ) {
         let first = *next;
-        let mut near = [None; BLOCK];
+        let mut near = [(0, None); BLOCK];
         self.find_sessions(&columns.keys[first..end], &mut near);
         while *next < end {
             self.run_sessions(columns, partitions, &near[*next - first..], next, end);
@@ -297,15 +297,16 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         }
     }
 
-    /// Finds sessions that most likely are those of some keys, and brings them near: the misses of many events overlap, those of
-    /// events that are taken one after the other would not.
+    /// Finds sessions that most likely are those of some keys, by the hashes of those, and brings them near: the misses of many events
+    /// overlap, those of events that are taken one after the other would not.
     #[inline(never)]
-    fn find_sessions<Q: ToKey<K>>(&self, keys: &[Q], near: &mut [Option<u32>; BLOCK]) {
+    fn find_sessions<Q: ToKey<K>>(&self, keys: &[Q], near: &mut [(u64, Option<u32>); BLOCK]) {
         for (_, sessions) in self.keyed.iter().filter(|(_, keyed)| keyed.is_plain()) {
             for (place, key) in near.iter_mut().zip(keys) {
-                *place = sessions.near(self.algebra.hashing.hash(key));
+                let hash = self.algebra.hashing.hash(key);
+                *place = (hash, sessions.near(hash));
             }
-            let touched = near[..keys.len()].iter().map(|id| id.map_or(0, |id| sessions.touch(id)));
+            let touched = near[..keys.len()].iter().map(|(_, id)| id.map_or(0, |id| sessions.touch(id)));
             black_box(touched.fold(0, |all, one| all ^ one));
         }
     }
@@ -317,7 +318,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         &mut self,
         columns: &Columns<'_, Q, V>,
         partitions: impl Source,
-        near: &[Option<u32>],
+        near: &[(u64, Option<u32>)],
         next: &mut usize,
         end: usize,
     ) {
@@ -330,11 +331,11 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let mut watch = partitions.watch(&mut self.progress, *next);
         let (first, beyond) = self.settings.admits;
         let mut taken = 0;
-        for ((event, time, key, value), &near) in events.all().zip(near) {
+        for ((event, time, key, value), &(hash, near)) in events.all().zip(near) {
             let Some(time) = events.in_micros(time).filter(|&time| first <= time && time < beyond) else {
                 break;
             };
-            let (hash, at) = (self.algebra.hashing.hash(key), Timestamp::from_micros(time));
+            let at = Timestamp::from_micros(time);
             let is_taken = watch.passes(event, time)
                 && sessions.take_quickly((key, hash, near), (at, value), boundary, &self.algebra);
             if !is_taken {
