@@ -84,8 +84,8 @@ pub struct Windowing<K, V, A: Aggregate<V>> {
     pub(crate) order: Option<Order<K>>,
     pub(crate) settings: Settings,
     gap_by: Option<GapOf<V>>,
-    /// How many events had been taken when what was open was closed last, after quiet.
-    closed_at: Option<u64>,
+    /// How many events had been taken when what was open was closed last, after quiet, and the latest event then.
+    closed_at: Option<(u64, i64)>,
     peak_bytes: usize,
     /// What became of events of the last batch that were not just accepted.
     pub(crate) outcomes: Outcomes,
@@ -875,9 +875,9 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     /// Raises the watermark to the end of the last window that holds something, but for those that only events that
     /// are suspect have opened (W7). O(state), once for each quiet.
     fn close_what_is_open(&mut self) {
-        let taken = self.counters.accepted + self.counters.partly_late;
         let Some(latest) = self.progress.latest() else { return };
-        if self.closed_at.replace(taken) == Some(taken) {
+        let known = (self.counters.accepted + self.counters.partly_late, latest);
+        if self.closed_at.replace(known) == Some(known) {
             return;
         }
         let queued = self.queue.iter().filter_map(|entry| match entry.what {

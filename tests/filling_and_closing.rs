@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use floodmark::{
-    Admission, Config, Count, LearnedDisorder, Max, Min, OrElse, Partition, Sum, Timestamp, Timing,
+    Admission, Config, Count, LearnedDisorder, Max, Min, OrElse, Partition, Sum, Suspect, Timestamp, Timing,
     Watermark, Window, WindowProgress, Windowing, Windows,
 };
 
@@ -180,6 +180,22 @@ fn w4_the_last_windows_of_a_stream_that_stops_fire_after_quiet() {
     push(&mut kernel, partition, 36, 'a');
     push(&mut kernel, partition, 50, 'a');
     assert_eq!(kernel.watermark(), mark(50));
+}
+
+#[test]
+fn w7_a_window_that_an_event_from_the_future_opened_is_closed_once_another_event_is_past_its_start() {
+    let config = Config::sliding(micros(10), micros(40))
+        .close_after_quiet(micros(0))
+        .max_future_skew(micros(5), Suspect::Admit);
+    let (mut kernel, partition) = kernel(config);
+    push(&mut kernel, partition, 7, 'a');
+    push(&mut kernel, partition, 45, 'b');
+    [60, 61, 62].map(|now| kernel.tick(at(now)));
+    assert_eq!((kernel.watermark(), drain(&mut kernel)), (mark(10), vec![(0, 10, 'a', 1, 0)]));
+    // It is in no window, but the clock bears it out: the stream has come that far.
+    assert!(matches!(kernel.push(partition, at(65), 'c', 1).unwrap(), Admission::Unassigned(_)));
+    [70, 71, 72].map(|now| kernel.tick(at(now)));
+    assert_eq!((kernel.watermark(), drain(&mut kernel)), (mark(50), vec![(40, 50, 'b', 1, 0)]));
 }
 
 #[test]
