@@ -112,7 +112,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     fn poll_busy(&mut self) -> Option<Pane<'_, K, A::Output>> {
         self.store.tidy();
         // What almost every poll comes to.
-        let next = match self.firing.next_drained(&self.store, &self.algebra, self.order) {
+        let next = match self.firing.next_drained(&mut self.store, &self.algebra, self.order) {
             Some(ready) => Some(Next::Sliced(ready)),
             None => self.advance(),
         };

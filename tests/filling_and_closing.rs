@@ -190,11 +190,11 @@ fn w7_a_window_that_an_event_from_the_future_opened_is_closed_once_another_event
     let (mut kernel, partition) = kernel(config);
     push(&mut kernel, partition, 7, 'a');
     push(&mut kernel, partition, 45, 'b');
-    [60, 61, 62].map(|now| kernel.tick(at(now)));
+    (60..63).for_each(|now| kernel.tick(at(now)));
     assert_eq!((kernel.watermark(), drain(&mut kernel)), (mark(10), vec![(0, 10, 'a', 1, 0)]));
     // It is in no window, but the clock bears it out: the stream has come that far.
     assert!(matches!(kernel.push(partition, at(65), 'c', 1).unwrap(), Admission::Unassigned(_)));
-    [70, 71, 72].map(|now| kernel.tick(at(now)));
+    (70..73).for_each(|now| kernel.tick(at(now)));
     assert_eq!((kernel.watermark(), drain(&mut kernel)), (mark(50), vec![(40, 50, 'b', 1, 0)]));
 }
 

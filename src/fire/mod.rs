@@ -13,7 +13,7 @@ use core::hash::Hash;
 
 use crate::aggregate::Aggregate;
 use crate::grid::Bounds;
-use crate::slice::{Algebra, Content, Hashing, PutEntry, Run, Scan, Spot, Store};
+use crate::slice::{Algebra, Content, Hashing, KeyScan, PutEntry, Run, Scan, Spot, Store};
 use sliced::Applied;
 pub(crate) use sliced::{Reissue, Sliced};
 
@@ -86,18 +86,19 @@ pub(crate) struct Firing<K, T> {
 #[derive(Debug)]
 struct Cut<K> {
     put: fn(&K, &mut Vec<u8>),
-    /// Those that are still to be held: from there on, or so many of `Firing::list`. They come in the order in which they
-    /// are handed out, and always before that.
-    left: Option<Left>,
+    left: Left,
     /// So many of `Firing::empty`, which are handed out from its end, are still to be held.
     empty: usize,
     run: Run,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Left {
-    Scan(Scan),
-    Listed(usize),
+/// Keys of the window being drained, in the order in which they are handed out.
+#[derive(Clone, Copy, Debug, Default)]
+struct Left {
+    /// So many of `Firing::list`,
+    listed: usize,
+    /// and then those from there on.
+    keys: Option<KeyScan>,
 }
 
 impl<K, T> Firing<K, T> {
@@ -238,22 +239,28 @@ impl<K, T> Firing<K, T> {
 // A snapshot that is being taken.
 impl<K, T> Firing<K, T> {
     /// Begins to hold the keys that have not been handed out, and what late events have left.
-    pub(crate) fn begin_cut(&mut self, put: fn(&K, &mut Vec<u8>), put_reissue: PutEntry<K, Reissue>) {
+    pub(crate) fn begin_cut(
+        &mut self,
+        put: fn(&K, &mut Vec<u8>),
+        put_reissue: PutEntry<K, Reissue>,
+        store: &Store<K, T>,
+    ) {
         self.sliced.iter_mut().for_each(|sliced| sliced.begin_cut(put_reissue));
-        let Some(drain) = &self.drain else { return };
-        let left = drain.scan.map_or(Left::Listed(self.list.len()), Left::Scan);
-        let empty = self.empty.len();
-        self.cut = Some(Cut { put, left: Some(left), empty, run: Run::new() });
+        if self.drain.is_some() {
+            let (left, empty) = (self.left(store), self.empty.len());
+            self.cut = Some(Cut { put, left, empty, run: Run::new() });
+        }
     }
 
-    /// Holds some keys, and gives out what has been held, and at how many it has looked; none if all are held.
-    pub(crate) fn hold_some(&mut self, most: usize, store: &Store<K, T>) -> Option<(Run, usize)> {
-        let more = self.hold_next(most, store);
-        let run = self.cut.as_mut()?.run.take();
-        if !more {
-            self.cut = None;
+    /// The keys that have not been handed out.
+    fn left(&self, store: &Store<K, T>) -> Left {
+        match self.drain.as_ref().map(|drain| drain.scan) {
+            None => Left::default(),
+            Some(Some(scan)) => Left { listed: 0, keys: Some(KeyScan::from(scan)) },
+            Some(None) => {
+                Left { listed: self.list.len(), keys: store.sealed.numbered().map(KeyScan::from_spot) }
+            }
         }
-        Some((run, most))
     }
 
     /// Holds some of what late events have left, and gives out what has been held of a definition's window, and at how much it
@@ -263,32 +270,6 @@ impl<K, T> Firing<K, T> {
             let (end, run, looked) = sliced.hold_some(most)?;
             Some(((sliced.number, end), run, looked))
         })
-    }
-
-    /// Holds so many keys more; whether there may be others.
-    fn hold_next(&mut self, most: usize, store: &Store<K, T>) -> bool {
-        let (Some(drain), Some(cut)) = (&self.drain, &mut self.cut) else { return false };
-        let content = drain.from.content(&self.sliced, store);
-        for _ in 0..most {
-            let Cut { put, left, run, .. } = cut;
-            let next = match left {
-                None if cut.empty == 0 => return false,
-                None => {
-                    cut.hold_empty(&self.empty);
-                    continue;
-                }
-                Some(Left::Scan(scan)) => content.next_key(scan),
-                Some(Left::Listed(left)) => left.checked_sub(1).and_then(|next| {
-                    *left = next;
-                    content.at(*self.list.get(next)?).map(|(key, ..)| key)
-                }),
-            };
-            match next {
-                Some(key) => run.put(|records| put(key, records)),
-                None => *left = None,
-            }
-        }
-        true
     }
 
     pub(crate) fn end_cut(&mut self) {
@@ -319,18 +300,67 @@ impl From {
     }
 }
 
+// A snapshot that is being taken, of keys that may have no number yet.
+impl<K: Hash + Eq + Clone, T> Firing<K, T> {
+    /// Holds some keys, and gives out what has been held, and at how many it has looked; none if all are held.
+    pub(crate) fn hold_some(
+        &mut self,
+        most: usize,
+        store: &Store<K, T>,
+        hashing: &Hashing<K>,
+    ) -> Option<(Run, usize)> {
+        let more = (0..most).all(|_| self.hold_next(store, hashing).is_some());
+        let run = self.cut.as_mut()?.run.take();
+        if !more {
+            self.cut = None;
+        }
+        Some((run, most))
+    }
+
+    /// Looks for one more key to hold: whether that was one, or none if all are held.
+    fn hold_next(&mut self, store: &Store<K, T>, hashing: &Hashing<K>) -> Option<bool> {
+        let (Some(drain), Some(cut)) = (&self.drain, &mut self.cut) else { return None };
+        let content = drain.from.content(&self.sliced, store);
+        match next_left(&mut cut.left, &content, &self.list, hashing) {
+            Some(key) => {
+                key.inspect(|key| cut.run.put(|records| (cut.put)(key, records)));
+                Some(key.is_some())
+            }
+            None if cut.empty == 0 => None,
+            None => {
+                cut.hold_empty(&self.empty);
+                Some(true)
+            }
+        }
+    }
+}
+
+/// Looks where the next key may be that is left; none if none is.
+fn next_left<'a, K: Hash + Eq + Clone, T>(
+    left: &mut Left,
+    content: &Content<'a, K, T>,
+    list: &[Spot],
+    hashing: &Hashing<K>,
+) -> Option<Option<&'a K>> {
+    if let Some(next) = left.listed.checked_sub(1) {
+        left.listed = next;
+        return Some(list.get(next).and_then(|&spot| content.at(spot)).map(|(key, ..)| key));
+    }
+    content.look_at_key(left.keys.as_mut()?, hashing)
+}
+
 impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
     /// The next pane of the window being drained: what almost every poll comes to.
     #[inline(always)]
     pub(crate) fn next_drained<V, A: Aggregate<V, Acc = T>>(
         &mut self,
-        store: &Store<K, T>,
+        store: &mut Store<K, T>,
         algebra: &Algebra<K, V, A>,
         order: Option<Order<K>>,
     ) -> Option<Ready> {
         if self.cut.is_some() {
             // It is held before it is handed out.
-            self.hold_next(1, store);
+            while self.hold_next(store, &algebra.hashing) == Some(false) {}
         }
         if !self.empty.is_empty() {
             return self.next_with_empty(store, &algebra.hashing, order);
@@ -342,28 +372,55 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
                 Some(scan) => content.next(scan),
                 None => self.list.pop(),
             };
-            match spot {
-                Some(spot) => return Some(Ready::OnTime { spot }),
-                None if self.prepare_some(store, algebra) => {}
-                None => return None,
+            match (spot, drain.from) {
+                (Some(spot), _) => return Some(Ready::OnTime { spot }),
+                (None, From::Combined(place)) if self.prepare_some(place, store, algebra) => {}
+                (None, _) => return None,
             }
         }
     }
 
-    /// Combines some keys more of the window being drained; whether there were any.
+    /// Makes the content of some keys more of the window being drained, which is of the definition at this place: those that
+    /// have a number in the order of that, then all others, which are listed. Whether there were any.
     #[inline(never)]
     fn prepare_some<V, A: Aggregate<V, Acc = T>>(
         &mut self,
-        store: &Store<K, T>,
+        place: usize,
+        store: &mut Store<K, T>,
         algebra: &Algebra<K, V, A>,
     ) -> bool {
-        match self.drain.as_ref().map(|drain| drain.from) {
-            Some(From::Combined(place)) => {
-                let sliced = self.sliced.get_mut(place);
-                sliced.is_some_and(|sliced| sliced.combine.prepare_some(&store.sealed, algebra))
-            }
-            _ => false,
+        let hashing = &algebra.hashing;
+        if let Some(part) = self.sliced[place].combine.next_part(store.sealed.ids.beyond() as u32) {
+            self.sliced.iter_mut().for_each(|each| each.combine.evict_part(&part, &store.sealed, algebra));
+            store.sealed.slide_part(&part, hashing);
+            self.sliced[place].combine.prepare_part(part, &store.sealed, algebra);
+            return true;
         }
+        self.sliced[place].combine.end_parts();
+        self.sliced.iter_mut().for_each(|each| each.combine.end_evicting());
+        let before = store.sealed.numbered().map_or(0, |(_, keys)| keys);
+        let (places, more) = store.slide_on(hashing);
+        if places.is_empty() {
+            return false;
+        }
+        let ids = store.sealed.ids.beyond() as u32;
+        let latest = || store.sealed.latest(places.clone());
+        self.sliced[place].combine.prepare_new(latest(), ids, algebra);
+        self.list.extend(latest().rev().map(|(id, _)| id as usize));
+        if let Some(drain) = &mut self.drain {
+            drain.scan = None;
+        }
+        if let Some(left) = self.cut.as_mut().map(|cut| &mut cut.left)
+            && let Some(mut keys) = left.keys.take()
+        {
+            // (All that were handed out are held, so those that had a number are.)
+            keys.pass_numbers();
+            match more {
+                true => left.keys = Some(keys),
+                false => left.listed = before + places.len() - keys.found,
+            }
+        }
+        true
     }
 
     /// The same where there are keys to fire empty for: they come where their order has them, or last.
@@ -416,7 +473,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         if let Some(drain) = self.drain.take() {
             if let Some(cut) = &mut self.cut {
                 // (All of its keys have been held, each before it was handed out.)
-                cut.left = None;
+                cut.left = Left::default();
             }
             if let Some(sliced) = self.sliced.get_mut(drain.place) {
                 sliced.fired = drain.window.1;
@@ -439,12 +496,14 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         let slices = store.lattice().slices(window);
         let from = source(place, slices, store);
         let Some(sliced) = self.sliced.get_mut(place) else { return };
+        self.list.clear();
         if let From::Combined(_) = from {
-            store.seal_before(slices.1, &algebra.hashing);
-            sliced.combine.prepare(slices, &store.sealed, algebra);
+            store.begin_slide(slices, &algebra.hashing);
+            sliced.combine.prepare(slices, &store.sealed);
             if order.is_some() || sliced.fill.is_some() {
                 // All keys have to be known.
-                sliced.combine.prepare_all(&store.sealed, algebra);
+                while self.prepare_some(place, store, algebra) {}
+                self.list.clear();
             }
         }
         let store = &*store;
@@ -489,17 +548,16 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
     }
 
     /// The keys of the window being drained that have not been handed out, in the order in which they will.
-    pub(crate) fn remaining<'a>(&'a self, store: &'a Store<K, T>, order: Option<Order<K>>) -> Vec<&'a K> {
+    pub(crate) fn remaining<'a>(
+        &'a self,
+        store: &'a Store<K, T>,
+        hashing: &Hashing<K>,
+        order: Option<Order<K>>,
+    ) -> Vec<&'a K> {
         let Some(drain) = &self.drain else { return Vec::new() };
-        let content = self.content(drain, store);
-        let mut keys: Vec<&K> = match drain.scan {
-            None => {
-                let listed = self.list.iter().rev().filter_map(|&spot| content.at(spot));
-                listed.map(|(key, ..)| key).collect()
-            }
-            Some(mut scan) => core::iter::from_fn(|| content.next_key(&mut scan)).collect(),
-        };
-        keys.extend(self.empty.iter().rev());
+        let (content, mut left) = (self.content(drain, store), self.left(store));
+        let looked = core::iter::from_fn(|| next_left(&mut left, &content, &self.list, hashing));
+        let mut keys: Vec<&K> = looked.flatten().chain(self.empty.iter().rev()).collect();
         if let Some(order) = order {
             keys.sort_unstable_by(|a, b| order(a, b));
         }
@@ -601,16 +659,35 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         if self.sliced.is_empty() || owes {
             return;
         }
-        let mut needed = i64::MAX;
-        for sliced in &mut self.sliced {
-            let from = sliced.needed_from(store, reached);
-            sliced.combine.leave(from, &store.sealed, algebra);
-            sliced.forget_closed(reached);
-            needed = needed.min(from);
+        let is_end = reached == i64::MAX;
+        let needed_from = |sliced: &Sliced<K, T>| sliced.needed_from(store, reached);
+        let needed = self.sliced.iter().map(needed_from).min().unwrap_or(i64::MAX);
+        if store.sealed.expires(needed) && !is_end {
+            // Most often that was done when the last window was drained.
+            self.let_leave(store, algebra);
         }
-        if store.expire_before(needed, reached == i64::MAX, &algebra.hashing) {
+        for sliced in &mut self.sliced {
+            sliced.combine.leave(sliced.needed_from(store, reached));
+            sliced.forget_closed(reached);
+        }
+        if store.expire_before(needed, is_end) {
+            self.sliced.iter_mut().for_each(|sliced| sliced.combine.clear());
             (self.list, self.empty) = (Vec::new(), Vec::new());
         }
+    }
+
+    /// Has all columns go that have expired before.
+    fn let_leave<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        store: &mut Store<K, T>,
+        algebra: &Algebra<K, V, A>,
+    ) {
+        let all = 0..store.sealed.ids.beyond() as u32;
+        for sliced in &mut self.sliced {
+            sliced.combine.evict_part(&all, &store.sealed, algebra);
+            sliced.combine.end_evicting();
+        }
+        store.sealed.leave_all(&algebra.hashing);
     }
 }
 

@@ -73,21 +73,24 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Algebra<K, V, A> {
         hash: u64,
         key: &K,
     ) -> Option<(A::Acc, u32)> {
-        let mut folded: Option<(A::Acc, u32)> = None;
-        let mut append = |partial: &A::Acc| match &mut folded {
-            None => folded = Some((partial.clone(), 1)),
-            Some((whole, slices)) => {
-                self.aggregate.combine(whole, partial);
-                *slices += 1;
-            }
-        };
         let sealed = &store.sealed;
-        if let Some(id) = sealed.ids.get(hash, key) {
-            sealed.range(first..beyond).filter_map(|column| column.get(id)).for_each(&mut append);
-        }
+        let id = sealed.ids.get(hash, key);
+        let of_id = |id| sealed.range(first..beyond).filter_map(move |column| column.get(id));
         let open = store.live_in(first.max(sealed.before), beyond);
-        open.filter_map(|slice| store.get(slice)?.get(hash, key)).for_each(append);
-        folded
+        let open = open.filter_map(|slice| store.get(slice)?.get(hash, key));
+        self.fold_all(id.into_iter().flat_map(of_id).chain(open))
+    }
+
+    /// Partials combined, and how many there are.
+    fn fold_all<'a>(&self, mut partials: impl Iterator<Item = &'a A::Acc>) -> Option<(A::Acc, u32)>
+    where
+        A::Acc: 'a,
+    {
+        let first = (partials.next()?.clone(), 1);
+        Some(partials.fold(first, |(mut whole, slices), partial| {
+            self.aggregate.combine(&mut whole, partial);
+            (whole, slices + 1)
+        }))
     }
 
     /// Adds an event that [`Table::get_moved`] finds no partial for, if nothing but the table's entries changes by it;
@@ -162,19 +165,27 @@ struct Pending {
     /// Slices from this one on come in.
     from: i64,
     next: u32,
+    /// So many keys are next, and how many at most are.
+    keys: usize,
+    most: usize,
 }
 
 impl Pending {
-    /// Entries that are combined in one go, and keys that are looked at.
+    /// Keys that are looked at: few at first, so that the first do not wait for others.
+    const FIRST: usize = 2;
+    /// Entries that are combined in one go, and keys that are looked at then.
     const ENTRIES: usize = 1 << 14;
     const KEYS: Range<usize> = 32..4096;
 
-    /// The numbers of the next keys, of so many, where each may be in so many slices; and what is pending behind them.
-    fn next(self, ids: usize, slices: usize) -> (Range<u32>, Option<Self>) {
-        let keys = (Self::ENTRIES / slices.max(1)).clamp(Self::KEYS.start, Self::KEYS.end);
-        let beyond = ids.min(self.next as usize + keys) as u32;
-        let part = self.next..beyond;
-        (part, ((beyond as usize) < ids).then_some(Self { next: beyond, ..self }))
+    /// Where each key may be in so many slices.
+    fn new(is_anew: bool, from: i64, slices: usize) -> Self {
+        let most = (Self::ENTRIES / slices.max(1)).clamp(Self::KEYS.start, Self::KEYS.end);
+        Self { is_anew, from, next: 0, keys: Self::FIRST, most }
+    }
+
+    /// The same once the next part is done.
+    fn behind(self, part: &Range<u32>) -> Self {
+        Self { next: part.end, keys: (2 * self.keys).min(self.most), ..self }
     }
 }
 
@@ -182,12 +193,7 @@ impl<T> Combine<T> {
     pub(crate) fn new(strategy: Strategy) -> Self {
         match strategy {
             Strategy::TwoStacks => Self::TwoStacks(TwoStacks::new()),
-            Strategy::SubtractOnEvict => Self::SubtractOnEvict(SubtractOnEvict {
-                running: Totals::new(),
-                first: 0,
-                beyond: 0,
-                pending: None,
-            }),
+            Strategy::SubtractOnEvict => Self::SubtractOnEvict(SubtractOnEvict::new()),
         }
     }
 
@@ -231,56 +237,122 @@ impl<T> Combine<T> {
     }
 }
 
-impl<T: Clone> Combine<T> {
-    /// Begins to make the content of the window of slices `[first, beyond)`, all of which are sealed.
-    pub(crate) fn prepare<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
-        &mut self,
-        (first, beyond): (i64, i64),
-        sealed: &Sealed<K, T>,
-        algebra: &Algebra<K, V, A>,
-    ) {
+impl<T> Combine<T> {
+    fn pending(&self) -> Option<&Pending> {
         match self {
-            Self::TwoStacks(stacks) => stacks.prepare(first, beyond, sealed),
-            Self::SubtractOnEvict(window) => window.prepare(first, beyond, sealed, algebra),
+            Self::TwoStacks(stacks) => stacks.pending.as_ref(),
+            Self::SubtractOnEvict(window) => window.pending.as_ref(),
         }
     }
 
-    /// Makes the content for some keys more: after a few calls, in the order of their numbers, for all. Whether there were
-    /// any.
-    pub(crate) fn prepare_some<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
-        &mut self,
-        sealed: &Sealed<K, T>,
-        algebra: &Algebra<K, V, A>,
-    ) -> bool {
-        match self {
-            Self::TwoStacks(stacks) => stacks.prepare_some(sealed, algebra),
-            Self::SubtractOnEvict(window) => window.prepare_some(sealed, algebra),
-        }
+    /// The numbers of the keys that are to be prepared next, of so many.
+    pub(crate) fn next_part(&self, ids: u32) -> Option<Range<u32>> {
+        let pending = self.pending()?;
+        let beyond = ids.min(pending.next.saturating_add(pending.keys as u32));
+        (pending.next < beyond).then_some(pending.next..beyond)
     }
 
-    /// The same for all that are left.
-    pub(crate) fn prepare_all<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
-        &mut self,
-        sealed: &Sealed<K, T>,
-        algebra: &Algebra<K, V, A>,
-    ) {
-        while self.prepare_some(sealed, algebra) {}
+    /// All keys that have a number are prepared.
+    pub(crate) fn end_parts(&mut self) {
+        match self {
+            Self::TwoStacks(stacks) => stacks.pending = None,
+            Self::SubtractOnEvict(window) => window.pending = None,
+        }
     }
 
     /// The slices before `slice` are about to expire, and with the last of a window what was derived from
-    /// it.
-    pub(crate) fn leave<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
+    /// it. They are to be [evicted](Self::evict_part).
+    pub(crate) fn leave(&mut self, slice: i64) {
+        match self {
+            Self::TwoStacks(stacks) if slice < stacks.at.beyond => stacks.leave(slice),
+            Self::SubtractOnEvict(window) if slice < window.beyond => {
+                window.first = window.first.max(slice);
+            }
+            Self::TwoStacks(_) | Self::SubtractOnEvict(_) => self.clear(),
+        }
+    }
+
+    /// Forgets all that has been combined.
+    pub(crate) fn clear(&mut self) {
+        let beyond = self.positions().beyond;
+        match self {
+            Self::TwoStacks(stacks) => {
+                let at = Positions { first: beyond, turned: beyond, beyond };
+                *stacks = TwoStacks { at, evicted: beyond, ..TwoStacks::new() };
+            }
+            Self::SubtractOnEvict(window) => {
+                let (first, evicted) = (beyond, beyond);
+                *window = SubtractOnEvict { first, beyond, evicted, ..SubtractOnEvict::new() };
+            }
+        }
+    }
+
+    /// Slices that have left are evicted, for all numbers.
+    pub(crate) fn end_evicting(&mut self) {
+        match self {
+            Self::TwoStacks(stacks) => stacks.evicted = stacks.at.first,
+            Self::SubtractOnEvict(window) => window.evicted = window.first,
+        }
+    }
+}
+
+impl<T: Clone> Combine<T> {
+    /// Begins to make the content of the window of slices `[first, beyond)`, all of which are sealed or about to be.
+    pub(crate) fn prepare<K: Hash + Eq + Clone>(
         &mut self,
-        slice: i64,
+        (first, beyond): (i64, i64),
+        sealed: &Sealed<K, T>,
+    ) {
+        match self {
+            Self::TwoStacks(stacks) => stacks.prepare(first, beyond, sealed),
+            Self::SubtractOnEvict(window) => window.prepare(first, beyond, sealed),
+        }
+    }
+
+    /// Evicts the slices that have left, for the keys of some numbers.
+    pub(crate) fn evict_part<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        part: &Range<u32>,
         sealed: &Sealed<K, T>,
         algebra: &Algebra<K, V, A>,
     ) {
         match self {
-            Self::TwoStacks(stacks) if slice < stacks.at.beyond => stacks.evict_before(slice, sealed),
-            Self::TwoStacks(stacks) => stacks.clear(),
-            Self::SubtractOnEvict(window) => {
-                window.evict_before(slice.min(window.beyond), sealed, algebra);
-                window.running.shrink();
+            Self::TwoStacks(TwoStacks { front, at, evicted, .. }) => {
+                sealed.all_in(*evicted..at.first).for_each(|column| front.evict(column.part(part)));
+            }
+            Self::SubtractOnEvict(SubtractOnEvict { running, first, evicted, .. }) => {
+                sealed.all_in(*evicted..*first).for_each(|column| running.evict(column.part(part), algebra));
+            }
+        }
+    }
+
+    /// Makes the content for the keys of the [next part](Self::next_part).
+    pub(crate) fn prepare_part<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        part: Range<u32>,
+        sealed: &Sealed<K, T>,
+        algebra: &Algebra<K, V, A>,
+    ) {
+        match self {
+            Self::TwoStacks(stacks) => stacks.prepare_part(part, sealed, algebra),
+            Self::SubtractOnEvict(window) => window.prepare_part(part, sealed, algebra),
+        }
+    }
+
+    /// Makes the content for keys that are only in the last slice.
+    pub(crate) fn prepare_new<'a, K, V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        latest: impl Iterator<Item = (u32, &'a T)>,
+        ids: u32,
+        algebra: &Algebra<K, V, A>,
+    ) where
+        T: 'a,
+    {
+        match self {
+            Self::TwoStacks(TwoStacks { back: totals, .. })
+            | Self::SubtractOnEvict(SubtractOnEvict { running: totals, .. }) => {
+                totals.reach(ids as usize);
+                totals.enter(latest, algebra);
             }
         }
     }
@@ -294,21 +366,25 @@ impl<T: Clone> Combine<T> {
         store: &Store<K, T>,
         algebra: &Algebra<K, V, A>,
     ) {
-        let at = self.positions();
-        if slice < at.first || slice >= at.beyond {
+        let sealed = &store.sealed;
+        let Some(id) = sealed.ids.get(hash, key) else { return };
+        // (Slices that are still to be evicted, too: what is evicted then is what was combined.)
+        let (totals, slices) = match self {
+            Self::TwoStacks(TwoStacks { front, at, evicted, .. })
+                if (*evicted..at.turned).contains(&slice) =>
+            {
+                return front.repair((*evicted, at.turned), id, sealed, algebra);
+            }
+            Self::TwoStacks(TwoStacks { back, at, .. }) => (back, at.turned..at.beyond),
+            Self::SubtractOnEvict(SubtractOnEvict { running, evicted, beyond, .. }) => {
+                (running, *evicted..*beyond)
+            }
+        };
+        if !slices.contains(&slice) {
             return;
         }
-        let Some(id) = store.sealed.ids.get(hash, key) else { return };
-        match self {
-            Self::TwoStacks(stacks) if slice < at.turned => {
-                stacks.front.repair((at.first, at.turned), id, &store.sealed, algebra);
-            }
-            Self::TwoStacks(TwoStacks { back: totals, .. })
-            | Self::SubtractOnEvict(SubtractOnEvict { running: totals, .. }) => {
-                if let Some(whole) = algebra.fold(store, (at.turned, at.beyond), hash, key) {
-                    totals.set(id, whole, algebra);
-                }
-            }
+        if let Some(whole) = algebra.fold_all(sealed.all_in(slices).filter_map(|column| column.get(id))) {
+            totals.set(id, whole, algebra);
         }
     }
 
@@ -321,9 +397,13 @@ impl<T: Clone> Combine<T> {
     ) {
         match self {
             Self::TwoStacks(stacks) => stacks.turn_over(at, sealed),
-            Self::SubtractOnEvict(window) => window.prepare(at.first, at.beyond, sealed, algebra),
+            Self::SubtractOnEvict(window) => window.prepare(at.first, at.beyond, sealed),
         }
-        self.prepare_all(sealed, algebra);
+        self.end_evicting();
+        while let Some(part) = self.next_part(sealed.ids.beyond() as u32) {
+            self.prepare_part(part, sealed, algebra);
+        }
+        self.end_parts();
     }
 }
 
@@ -355,19 +435,17 @@ impl<T> Totals<T> {
         self.totals.get(id as usize)?.as_ref().map(|(whole, _)| whole)
     }
 
-    /// Has a place for each number below `ids`.
-    fn reach(&mut self, ids: usize) {
+    /// Has room for so many numbers.
+    fn make_room(&mut self, ids: usize) {
         if ids > self.totals.capacity() {
             self.totals.reserve_exact(with_slack(ids) - self.totals.len());
         }
-        self.totals.resize_with(ids.max(self.totals.len()), || None);
     }
 
-    /// Returns all memory if no key is here.
-    fn shrink(&mut self) {
-        if self.keys == 0 {
-            *self = Self::new();
-        }
+    /// Has a place for each number below `ids`.
+    fn reach(&mut self, ids: usize) {
+        self.make_room(ids);
+        self.totals.resize_with(ids.max(self.totals.len()), || None);
     }
 }
 
@@ -391,6 +469,7 @@ impl<T: Clone> Totals<T> {
     ) where
         T: 'a,
     {
+        self.reach(ids.end as usize);
         if is_anew {
             self.forget(ids, algebra);
         }
@@ -406,8 +485,8 @@ impl<T: Clone> Totals<T> {
         T: 'a,
     {
         let aggregate = &algebra.aggregate;
-        for (id, partial) in latest {
-            let Some(total) = self.totals.get_mut(id as usize) else { continue };
+        latest.for_each(|(id, partial)| {
+            let Some(total) = self.totals.get_mut(id as usize) else { return };
             match total {
                 Some((whole, slices)) => {
                     let before = aggregate.heap_bytes(whole);
@@ -421,15 +500,21 @@ impl<T: Clone> Totals<T> {
                     *total = Some((partial.clone(), 1));
                 }
             }
-        }
+        });
     }
 
-    /// Takes the earliest slice out again.
-    fn evict<K, V, A: Aggregate<V, Acc = T>>(&mut self, oldest: &Column<T>, algebra: &Algebra<K, V, A>) {
+    /// Takes entries of the earliest slice out again.
+    fn evict<'a, K, V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        oldest: impl Iterator<Item = (u32, &'a T)>,
+        algebra: &Algebra<K, V, A>,
+    ) where
+        T: 'a,
+    {
         let aggregate = &algebra.aggregate;
-        for (id, partial) in oldest.iter() {
-            let Some(total) = self.totals.get_mut(id as usize) else { continue };
-            let Some((whole, slices)) = total else { continue };
+        oldest.for_each(|(id, partial)| {
+            let Some(total) = self.totals.get_mut(id as usize) else { return };
+            let Some((whole, slices)) = total else { return };
             let before = aggregate.heap_bytes(whole);
             *slices -= 1;
             if *slices == 0 {
@@ -440,7 +525,7 @@ impl<T: Clone> Totals<T> {
                 uncombine(aggregate, whole, partial);
                 self.heap = self.heap + aggregate.heap_bytes(whole) - before;
             }
-        }
+        });
     }
 
     fn set<K, V, A: Aggregate<V, Acc = T>>(&mut self, id: u32, total: (T, u32), algebra: &Algebra<K, V, A>) {
@@ -456,8 +541,9 @@ impl<T: Clone> Totals<T> {
 #[derive(Debug)]
 pub(crate) struct TwoStacks<T> {
     at: Positions,
-    /// The slices `[first, turned)`.
+    /// The slices `[evicted, turned)`: those before `at.first` are still to be evicted.
     front: Front<T>,
+    evicted: i64,
     /// The combination of `[turned, beyond)`.
     back: Totals<T>,
     pending: Option<Pending>,
@@ -465,21 +551,13 @@ pub(crate) struct TwoStacks<T> {
 
 impl<T> TwoStacks<T> {
     fn new() -> Self {
-        Self { at: Positions::default(), front: Front::new(), back: Totals::new(), pending: None }
+        let at = Positions::default();
+        Self { at, front: Front::new(), evicted: at.first, back: Totals::new(), pending: None }
     }
 
-    fn evict_before<K: Hash + Eq + Clone>(&mut self, slice: i64, sealed: &Sealed<K, T>) {
-        let evicted = self.at.first..slice.min(self.at.turned);
-        if evicted.is_empty() {
-            return;
-        }
-        self.at.first = evicted.end;
-        sealed.range(evicted).for_each(|column| self.front.evict(column));
-    }
-
-    fn clear(&mut self) {
-        let beyond = self.at.beyond;
-        *self = Self { at: Positions { first: beyond, turned: beyond, beyond }, ..Self::new() };
+    /// Slices before `slice`, of those that leave one by one, leave.
+    fn leave(&mut self, slice: i64) {
+        self.at.first = self.at.first.max(slice.min(self.at.turned));
     }
 }
 
@@ -494,90 +572,81 @@ impl<T: Clone> TwoStacks<T> {
             return self.turn_over(Positions { first, turned: at.beyond, beyond }, sealed);
         }
         // (While nothing leaves, as in windows that grow, nothing needs to be turned over.)
-        self.evict_before(first, sealed);
-        self.back.reach(sealed.ids.beyond());
-        self.at = Positions { first, beyond, ..self.at };
-        self.pending = Some(Pending { is_anew: false, from: at.beyond, next: 0 });
+        self.leave(first);
+        self.at.beyond = beyond;
+        self.begin(Pending::new(false, at.beyond, 1), sealed);
     }
 
     /// Turns the slices before `at.turned` over: from here on they leave one by one.
     fn turn_over<K: Hash + Eq + Clone>(&mut self, at: Positions, sealed: &Sealed<K, T>) {
         let entries = sealed.range(at.first..at.turned).map(Column::len).sum();
         self.front.begin(entries, sealed.ids.beyond());
-        self.back.reach(sealed.ids.beyond());
-        self.at = at;
-        self.pending = Some(Pending { is_anew: true, from: at.turned, next: 0 });
+        (self.at, self.evicted) = (at, at.first);
+        self.begin(Pending::new(true, at.turned, sealed.all_in(at.first..at.beyond).count()), sealed);
     }
 
-    fn prepare_some<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
+    fn begin<K: Hash + Eq + Clone>(&mut self, pending: Pending, sealed: &Sealed<K, T>) {
+        self.back.make_room(sealed.expected_ids());
+        self.pending = Some(pending);
+    }
+
+    fn prepare_part<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
         &mut self,
+        part: Range<u32>,
         sealed: &Sealed<K, T>,
         algebra: &Algebra<K, V, A>,
-    ) -> bool {
-        let Some(pending) = self.pending.take() else { return false };
-        let (is_anew, from, at) = (pending.is_anew, pending.from, self.at);
-        let slices = if is_anew { sealed.range(at.first..at.beyond).count() } else { 1 };
-        let (part, rest) = pending.next(self.back.totals.len(), slices);
-        self.pending = rest;
-        if is_anew {
+    ) {
+        let Some(pending) = self.pending.take() else { return };
+        let at = self.at;
+        if pending.is_anew && at.first < at.turned {
+            self.front.begin_part(&part);
             let turned = sealed.range(at.first..at.turned).rev();
             turned.for_each(|column| self.front.put_part(column.part(&part), algebra));
         }
-        self.back.take_in(sealed.range(from..at.beyond), &part, is_anew, algebra);
-        true
+        self.back.take_in(sealed.all_in(pending.from..at.beyond), &part, pending.is_anew, algebra);
+        self.pending = Some(pending.behind(&part));
     }
 }
 
 /// One running column: what enters is combined in, what leaves is taken out.
 #[derive(Debug)]
 pub(crate) struct SubtractOnEvict<T> {
+    /// The slices `[evicted, beyond)`: those before `first` are still to be evicted.
     running: Totals<T>,
     first: i64,
     beyond: i64,
+    evicted: i64,
     pending: Option<Pending>,
 }
 
+impl<T> SubtractOnEvict<T> {
+    fn new() -> Self {
+        Self { running: Totals::new(), first: 0, beyond: 0, evicted: 0, pending: None }
+    }
+}
+
 impl<T: Clone> SubtractOnEvict<T> {
-    fn prepare<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
-        &mut self,
-        first: i64,
-        beyond: i64,
-        sealed: &Sealed<K, T>,
-        algebra: &Algebra<K, V, A>,
-    ) {
+    fn prepare<K: Hash + Eq + Clone>(&mut self, first: i64, beyond: i64, sealed: &Sealed<K, T>) {
         let is_anew = self.first > first || first > self.beyond || self.beyond > beyond;
         let from = if is_anew { first } else { self.beyond };
-        match is_anew {
-            true => self.first = first,
-            false => self.evict_before(first, sealed, algebra),
+        if is_anew {
+            self.evicted = first;
         }
-        self.running.reach(sealed.ids.beyond());
-        self.beyond = beyond;
-        self.pending = Some(Pending { is_anew, from, next: 0 });
+        (self.first, self.beyond) = (first, beyond);
+        self.running.make_room(sealed.expected_ids());
+        let slices = if is_anew { sealed.all_in(first..beyond).count() } else { 1 };
+        self.pending = Some(Pending::new(is_anew, from, slices));
     }
 
-    fn prepare_some<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
+    fn prepare_part<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
         &mut self,
-        sealed: &Sealed<K, T>,
-        algebra: &Algebra<K, V, A>,
-    ) -> bool {
-        let Some(pending) = self.pending.take() else { return false };
-        let (is_anew, from) = (pending.is_anew, pending.from);
-        let slices = if is_anew { sealed.range(from..self.beyond).count() } else { 1 };
-        let (part, rest) = pending.next(self.running.totals.len(), slices);
-        self.pending = rest;
-        self.running.take_in(sealed.range(from..self.beyond), &part, is_anew, algebra);
-        true
-    }
-
-    fn evict_before<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
-        &mut self,
-        slice: i64,
+        part: Range<u32>,
         sealed: &Sealed<K, T>,
         algebra: &Algebra<K, V, A>,
     ) {
-        sealed.range(self.first..slice).for_each(|column| self.running.evict(column, algebra));
-        self.first = self.first.max(slice);
+        let Some(pending) = self.pending.take() else { return };
+        self.running.take_in(sealed.all_in(pending.from..self.beyond), &part, pending.is_anew, algebra);
+        self.pending = Some(pending.behind(&part));
     }
 }
 
@@ -596,6 +665,35 @@ pub(crate) struct Scan {
 
 impl Scan {
     const RUN: usize = u32::BITS as usize;
+    const END: Self = Self { from: 0, occupied: 0, next: usize::MAX };
+}
+
+/// How far the keys of a window have been looked at, whether they have been prepared or not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyScan {
+    /// Those that have a number, or all if it is not about numbers.
+    scan: Scan,
+    /// Then those that have none: from a spot of the slice that comes on.
+    spot: usize,
+    /// How many of those have been found before.
+    pub(crate) found: usize,
+}
+
+impl KeyScan {
+    /// From where a scan is.
+    pub(crate) fn from(scan: Scan) -> Self {
+        Self { scan, spot: 0, found: 0 }
+    }
+
+    /// From a spot on, before which so many had none.
+    pub(crate) fn from_spot((spot, found): (usize, usize)) -> Self {
+        Self { scan: Scan::END, spot, found }
+    }
+
+    /// There are no more that have a number.
+    pub(crate) fn pass_numbers(&mut self) {
+        self.scan = Scan::END;
+    }
 }
 
 impl<'a, K, T> Content<'a, K, T> {
@@ -666,26 +764,6 @@ impl<'a, K, T> Content<'a, K, T> {
             Self::Running(sealed, window) => prepared(&window.pending, &sealed.ids),
         }
     }
-
-    /// The key of the next spot with an entry, whether it has been prepared or not.
-    pub(crate) fn next_key(&self, scan: &mut Scan) -> Option<&'a K> {
-        if let Some(spot) = self.next(scan) {
-            return self.at(spot).map(|(key, ..)| key);
-        }
-        let (sealed, slices) = match *self {
-            Self::Nothing | Self::One(_) => return None,
-            Self::Stacks(sealed, stacks) => (sealed, stacks.at.first..stacks.at.beyond),
-            Self::Running(sealed, window) => (sealed, window.first..window.beyond),
-        };
-        while scan.next < sealed.ids.beyond() {
-            let id = scan.next as u32;
-            scan.next += 1;
-            if sealed.range(slices.clone()).any(|column| column.get(id).is_some()) {
-                return sealed.ids.key(id);
-            }
-        }
-        None
-    }
 }
 
 /// Looks at the next run of a table's spots, if there is one.
@@ -700,7 +778,29 @@ fn look<K, T>(table: &Entries<K, T>, scan: &mut Scan) -> Option<()> {
     Some(())
 }
 
-impl<K: Hash + Eq + Clone, T> Content<'_, K, T> {
+impl<'a, K: Hash + Eq + Clone, T> Content<'a, K, T> {
+    /// Looks where the next key may be, whether it has been prepared or not: none if that was all.
+    pub(crate) fn look_at_key(&self, keys: &mut KeyScan, hashing: &Hashing<K>) -> Option<Option<&'a K>> {
+        if let Some(spot) = self.next(&mut keys.scan) {
+            return Some(self.at(spot).map(|(key, ..)| key));
+        }
+        let (sealed, slices) = match *self {
+            Self::Nothing | Self::One(_) => return None,
+            Self::Stacks(sealed, stacks) => (sealed, stacks.at.first..stacks.at.beyond),
+            Self::Running(sealed, window) => (sealed, window.first..window.beyond),
+        };
+        if keys.scan.next < sealed.ids.beyond() {
+            let id = keys.scan.next as u32;
+            keys.scan.next += 1;
+            let is_sealed = sealed.range(slices).rev().any(|column| column.get(id).is_some());
+            return Some(sealed.ids.key(id).filter(|_| is_sealed || sealed.comes_with(id, hashing)));
+        }
+        let found = sealed.new_key(keys.spot, hashing)?;
+        keys.spot += 1;
+        keys.found += usize::from(found.is_some());
+        Some(found)
+    }
+
     pub(crate) fn spot_of(&self, hash: u64, key: &K) -> Option<Spot> {
         match self {
             Self::Nothing => None,

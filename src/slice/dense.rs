@@ -223,10 +223,6 @@ impl<K, T> Dense<K, T> {
         looked
     }
 
-    pub(crate) fn is_held(&self, index: usize) -> bool {
-        self.marks.as_ref().is_none_or(|marks| marks.has(index))
-    }
-
     #[inline]
     pub(crate) fn left_to_hold(&self) -> usize {
         self.marks.as_ref().map_or(0, Marks::left)

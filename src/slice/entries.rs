@@ -203,14 +203,6 @@ impl<K, T> Entries<K, T> {
         }
     }
 
-    /// Whether what is at a spot is held, or came too late.
-    pub(crate) fn is_held(&self, spot: usize) -> bool {
-        match &self.dense {
-            Some(dense) if spot >= self.first_dense() => dense.is_held(spot - self.first_dense()),
-            _ => self.table.is_held(spot),
-        }
-    }
-
     /// What has been held since this was asked for last.
     pub(crate) fn take_held(&mut self) -> Run {
         let mut run = self.table.take_held();
@@ -303,14 +295,5 @@ impl<K: Hash + Eq + Clone, T: Clone> Entries<K, T> {
         }
         self.table.grow(expected, hashing);
         self.table.insert(hash, key, partial, heap, hashing);
-    }
-
-    /// Takes all entries out.
-    pub(crate) fn drain(&mut self, mut then: impl FnMut(K, T)) {
-        self.table.drain().for_each(|(key, partial)| then(key, partial));
-        if let Some(dense) = &mut self.dense {
-            dense.iter().for_each(|(key, partial)| then(key.clone(), partial.clone()));
-            dense.clear();
-        }
     }
 }

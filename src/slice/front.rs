@@ -2,8 +2,9 @@
 
 use alloc::vec::Vec;
 use core::hash::Hash;
+use core::ops::Range;
 
-use super::{Algebra, Column, Sealed, with_slack};
+use super::{Algebra, Sealed, with_slack};
 use crate::aggregate::Aggregate;
 
 /// For each key, a chain with one node for each slice that has it, earliest first. A node holds the
@@ -46,29 +47,48 @@ impl<T> Front<T> {
         self.nodes.get(*self.heads.get(id as usize)? as usize).map(|node| &node.whole)
     }
 
-    /// Evicts the first of the slices: O(keys in it).
-    pub(crate) fn evict(&mut self, first: &Column<T>) {
-        for (id, _) in first.iter() {
-            let Some(head) = self.heads.get_mut(id as usize) else { continue };
-            *head = self.nodes.get(*head as usize).map_or(END, |node| node.next);
-        }
+    /// Evicts entries of the first of the slices.
+    pub(crate) fn evict<'a>(&mut self, first: impl Iterator<Item = (u32, &'a T)>)
+    where
+        T: 'a,
+    {
+        first.for_each(|(id, _)| {
+            if let Some(head) = self.heads.get_mut(id as usize) {
+                *head = self.nodes.get(*head as usize).map_or(END, |node| node.next);
+            }
+        });
     }
 
-    fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.heads.clear();
         self.nodes.clear();
         self.heap = 0;
     }
 
-    /// Becomes the front of other slices, which have so many entries; they are to be [put](Self::put_part) into it.
+    /// Becomes the front of other slices, which have so many entries of so many keys; they are to be
+    /// [put](Self::put_part) into it.
     pub(crate) fn begin(&mut self, entries: usize, ids: usize) {
-        self.clear();
-        if entries > 0 {
-            self.reach(ids);
+        if entries == 0 {
+            return self.clear();
         }
+        // (What is known of a key is of no use until its part comes.)
+        self.nodes.clear();
+        self.heap = 0;
         if entries > self.nodes.capacity() {
             self.nodes.reserve_exact(with_slack(entries));
         }
+        if ids > self.heads.capacity() {
+            self.heads.reserve_exact(with_slack(ids) - self.heads.len());
+        }
+    }
+
+    /// Some keys have no entries yet.
+    pub(crate) fn begin_part(&mut self, ids: &Range<u32>) {
+        let known = (ids.end as usize).min(self.heads.len());
+        if let Some(heads) = self.heads.get_mut(ids.start as usize..known) {
+            heads.fill(END);
+        }
+        self.reach(ids.end as usize);
     }
 
     /// Puts entries of a slice before those of later ones.
@@ -79,9 +99,9 @@ impl<T> Front<T> {
     ) where
         T: Clone + 'a,
     {
-        for (id, partial) in part {
+        part.for_each(|(id, partial)| {
             self.heads[id as usize] = self.put(None, partial, self.heads[id as usize], algebra);
-        }
+        });
     }
 
     /// Has a head for each number below `ids`.
@@ -110,7 +130,7 @@ impl<T> Front<T> {
             node = found.next;
         }
         let mut head = END;
-        for column in sealed.range(first..beyond).rev() {
+        for column in sealed.all_in(first..beyond).rev() {
             if let Some(partial) = column.get(id) {
                 head = self.put(used.pop(), partial, head, algebra);
             }

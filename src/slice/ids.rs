@@ -1,7 +1,9 @@
 //! Numbers for the keys of sealed slices.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::hash::Hash;
+use core::ops::Range;
 
 use super::{Hashing, Table, with_slack};
 use crate::key::ToKey;
@@ -15,12 +17,13 @@ pub(crate) struct Ids<K> {
     keys: Vec<Option<K>>,
     /// In how many slices each key is.
     uses: Vec<u32>,
-    free: Vec<u32>,
+    /// Ascending when many keys get numbers, one after the other.
+    free: VecDeque<u32>,
 }
 
 impl<K> Ids<K> {
     pub(crate) const fn new() -> Self {
-        Self { index: Table::new(), keys: Vec::new(), uses: Vec::new(), free: Vec::new() }
+        Self { index: Table::new(), keys: Vec::new(), uses: Vec::new(), free: VecDeque::new() }
     }
 
     /// All numbers are below this.
@@ -55,45 +58,77 @@ impl<K: Hash + Eq + Clone> Ids<K> {
     /// The number of a key that one more slice has.
     #[inline]
     pub(crate) fn enter(&mut self, hash: u64, key: &K, hashing: &Hashing<K>) -> u32 {
-        let id = match self.index.get(hash, key) {
-            Some(&id) => id,
-            None => self.number(hash, key, hashing),
-        };
+        match self.index.get(hash, key) {
+            Some(&id) => self.enter_again(id),
+            None => self.number(hash, key, 0, hashing),
+        }
+    }
+
+    /// One more slice has a key.
+    #[inline(always)]
+    pub(super) fn enter_again(&mut self, id: u32) -> u32 {
         self.uses[id as usize] += 1;
         id
     }
 
+    /// Gives a key a number, which one slice has, where so many keys may have one soon.
     #[inline(never)]
-    fn number(&mut self, hash: u64, key: &K, hashing: &Hashing<K>) -> u32 {
-        let id = self.free.pop().unwrap_or_else(|| {
-            if self.keys.len() == self.keys.capacity() {
-                let more = with_slack(self.keys.len() + 8) - self.keys.len();
-                self.keys.reserve_exact(more);
-                self.uses.reserve_exact(more);
-            }
+    pub(super) fn number(&mut self, hash: u64, key: &K, expected: usize, hashing: &Hashing<K>) -> u32 {
+        let id = self.free.pop_front().unwrap_or_else(|| {
+            self.make_room(self.keys.len() + 1);
             self.keys.push(None);
             self.uses.push(0);
             (self.keys.len() - 1) as u32
         });
         self.keys[id as usize] = Some(key.clone());
+        self.uses[id as usize] = 1;
+        self.index.grow(expected, hashing);
         self.index.insert(hash, key.clone(), id, 0, hashing);
         id
     }
 
-    /// One slice fewer has a key: with the last of them its number becomes free.
+    /// Has room for so many keys.
+    pub(super) fn make_room(&mut self, keys: usize) {
+        if keys > self.keys.capacity() {
+            let more = with_slack(keys + 7) - self.keys.len();
+            self.keys.reserve_exact(more);
+            self.uses.reserve_exact(more);
+        }
+    }
+
+    /// One slice fewer has a key, which with the last of them has no number any more. (That is [free](Self::find_free) once it
+    /// is looked for.)
     #[inline]
-    pub(crate) fn leave(&mut self, id: u32, hashing: &Hashing<K>) {
+    pub(super) fn leave(&mut self, id: u32, hashing: &Hashing<K>) {
         let uses = &mut self.uses[id as usize];
         *uses -= 1;
         if *uses == 0
             && let Some(key) = self.keys[id as usize].take()
         {
             self.index.remove(hashing.hash(&key), &key);
-            if self.free.len() == self.free.capacity() {
-                self.free.reserve_exact(self.keys.len() - self.free.len());
-            }
-            self.free.push(id);
         }
+    }
+
+    /// No number is known to be free: all are looked at again.
+    pub(super) fn forget_free(&mut self) {
+        self.free.clear();
+    }
+
+    /// Looks for free numbers among the next ones.
+    pub(super) fn find_free(&mut self, ids: &Range<u32>) {
+        for id in ids.clone() {
+            if self.keys[id as usize].is_none() {
+                if self.free.len() == self.free.capacity() {
+                    self.free.reserve_exact(self.keys.len() - self.free.len());
+                }
+                self.free.push_back(id);
+            }
+        }
+    }
+
+    /// Has the lowest of the free numbers come first.
+    pub(super) fn sort_free(&mut self) {
+        self.free.make_contiguous().sort_unstable();
     }
 
     /// Returns all memory once no key has a number.

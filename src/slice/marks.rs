@@ -120,11 +120,6 @@ impl Held {
         is_new
     }
 
-    fn has(&self, spot: usize) -> bool {
-        let group = spot / GROUP;
-        self.words.get(group / Self::WORD).is_none_or(|word| word >> (group % Self::WORD) & 1 == 1)
-    }
-
     /// The first spot of the next group that is not; from then on it is.
     fn next(&mut self) -> Option<usize> {
         if self.left == 0 {
@@ -175,11 +170,6 @@ impl<K, T> Marks<K, T> {
     #[inline]
     pub(crate) fn left(&self) -> usize {
         self.held.as_ref().map_or(0, |held| held.left)
-    }
-
-    /// Whether what is at a spot is held, or came too late.
-    pub(crate) fn has(&self, spot: usize) -> bool {
-        self.held.as_ref().is_none_or(|held| held.has(spot))
     }
 
     /// Holds what is at a spot and those next to it, if anything is: it is about to change.

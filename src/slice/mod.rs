@@ -1,5 +1,6 @@
 //! What is stored: the partials of each slice of time by key, and how slices make up a window.
 
+mod column;
 mod combine;
 mod dense;
 mod entries;
@@ -8,16 +9,19 @@ mod hashing;
 mod ids;
 mod marks;
 mod sealed;
+mod slide;
 mod store;
 mod table;
 
-pub(crate) use combine::{Algebra, Combine, Content, Positions, Scan, Spot, Strategy};
+pub(crate) use column::Column;
+pub(crate) use combine::{Algebra, Combine, Content, KeyScan, Positions, Scan, Spot, Strategy};
 pub(crate) use dense::Dense;
 pub(crate) use entries::Entries;
 pub(crate) use hashing::{Hashing, Numbering};
 pub(crate) use ids::Ids;
 pub(crate) use marks::{Marks, PutEntry, Run};
-pub(crate) use sealed::{Column, Sealed};
+pub(crate) use sealed::Sealed;
+pub(crate) use slide::Slide;
 pub(crate) use store::{CutSlice, OpenPair, Slice, Store, Tables};
 pub(crate) use table::{Table, spots_for, table_bytes};
 

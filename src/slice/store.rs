@@ -12,6 +12,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::hash::Hash;
 use core::mem::size_of;
+use core::ops::Range;
 
 use super::{Column, Entries, Hashing, Ids, PutEntry, Run, Sealed, sealed};
 use crate::grid::{Grid, Ruler};
@@ -61,7 +62,7 @@ pub(crate) struct Store<K, T> {
 struct Cut<K, T> {
     /// Slices that were there, in the order in which they are held: open ones first, because they change.
     slices: Vec<i64>,
-    /// Tables of those that have expired since.
+    /// Tables of those that have expired or been sealed since.
     expired: Vec<(i64, Entries<K, T>)>,
     /// Tables that are open and not held yet: while there are some, events go the long way.
     open: usize,
@@ -496,6 +497,9 @@ impl<K, T> Store<K, T> {
 
     #[inline(always)]
     fn table(&self, slice: i64) -> Option<&Entries<K, T>> {
+        if let Some(coming) = self.sealed.coming().filter(|coming| coming.slice == slice) {
+            return Some(&coming.table);
+        }
         let table = match (self.hot.get(slice), self.slot(slice)) {
             (Some(table), _) => Some(table),
             (None, Some(slot)) => self.ring.get(slot),
@@ -510,6 +514,9 @@ impl<K, T> Store<K, T> {
     }
 
     fn next_open(&self, from: i64) -> Option<i64> {
+        if let Some(coming) = self.sealed.coming().filter(|coming| coming.slice >= from) {
+            return Some(coming.slice);
+        }
         let far = self.far.range(from..).next().map(|(&slice, _)| slice);
         let hot = self.hot.live().find(|&slice| slice >= from);
         let beyond = self.base.saturating_add(self.ring.len() as i64);
@@ -530,7 +537,9 @@ impl<K, T> Store<K, T> {
         let beyond = self.base.saturating_add(self.ring.len() as i64);
         let covered = if far.is_none() && self.live_in_ring > 0 { self.base..beyond } else { 0..0 };
         let ring = covered.into_iter().rev().find(|&slice| self.table(slice).is_some());
-        [far, self.hot.live().next_back(), ring].into_iter().flatten().max().or_else(|| self.sealed.last())
+        let coming = || self.sealed.coming().map(|coming| coming.slice);
+        let open = [far, self.hot.live().next_back(), ring].into_iter().flatten().max();
+        open.or_else(coming).or_else(|| self.sealed.last())
     }
 
     /// The slices in `[first, beyond)` that are there, in the order of time.
@@ -593,6 +602,9 @@ impl<K, T> Store<K, T> {
     /// The table of a slice that is not sealed, if it is there; it may be empty.
     fn table_mut(&mut self, slice: i64) -> Option<&mut Entries<K, T>> {
         self.close();
+        if self.sealed.coming().is_some_and(|coming| coming.slice == slice) {
+            return self.sealed.coming_mut().map(|coming| &mut coming.table);
+        }
         match self.slot(slice) {
             Some(slot) => self.ring.get_mut(slot),
             None => self.far.get_mut(&slice),
@@ -604,6 +616,11 @@ impl<K, T> Store<K, T> {
         self.bytes -= table.bytes();
         self.room -= table.capacity();
         self.pool.expect(table.len());
+        self.retire(slice, table);
+    }
+
+    /// Nobody needs the table of a slice any more, but for a snapshot that has still to hold it.
+    fn retire(&mut self, slice: i64, table: Entries<K, T>) {
         match &mut self.cut {
             Some(cut) if table.is_cut() => cut.expired.push((slice, table)),
             _ => self.pool.put(table),
@@ -826,13 +843,13 @@ impl<K, T> Store<K, T> {
 impl<K: Hash + Eq + Clone, T> Store<K, T> {
     /// Expires all slices before `slice`; their tables are kept for others, unless nothing is live for the
     /// second time in a row, or the input has ended: then all memory is returned, which is the answer.
-    pub(crate) fn expire_before(&mut self, slice: i64, at_end: bool, hashing: &Hashing<K>) -> bool {
+    pub(crate) fn expire_before(&mut self, slice: i64, at_end: bool) -> bool {
         if slice <= self.expired && !at_end {
             return false;
         }
         self.expired = slice;
         self.close();
-        self.sealed.expire_before(slice, hashing);
+        self.sealed.expire_before(slice);
         self.take_before(slice, |store, slice, table| store.drop_live(slice, table));
         let returns = self.live() == 0 && (at_end || self.pool.unused);
         self.pool.unused = self.live() == 0;
@@ -942,18 +959,50 @@ impl<K: Hash + Eq + Clone, T: Clone> Store<K, T> {
         if slice <= self.sealed.before {
             return;
         }
-        self.take_before(slice, |store, old, mut table| {
-            store.live -= 1;
-            store.bytes -= table.bytes();
-            store.room -= table.capacity();
-            store.pool.expect(table.len());
-            if let Some(cut) = store.cut.as_mut().filter(|_| table.is_cut()) {
-                cut.open -= 1;
-            }
-            store.sealed.seal(old, &mut table, store.pool.expected, hashing);
-            store.pool.put(table);
-        });
+        self.take_before(slice, |store, old, table| store.seal(old, table, hashing));
         self.sealed.before = slice;
+    }
+
+    fn seal(&mut self, slice: i64, table: Entries<K, T>, hashing: &Hashing<K>) {
+        let expected = self.pass_on(&table);
+        let table = self.sealed.seal(slice, table, expected, hashing);
+        self.retire(slice, table);
+    }
+
+    /// A table is about to be that of a slice that is sealed; how many keys slices have.
+    fn pass_on(&mut self, table: &Entries<K, T>) -> usize {
+        self.live -= 1;
+        self.bytes -= table.bytes();
+        self.room -= table.capacity();
+        self.pool.expect(table.len());
+        self.pool.expected
+    }
+
+    /// Begins to seal all slices before `beyond`: the last of them, if it is not before `first` either, while the window of those
+    /// slices is drained, and the others at once.
+    pub(crate) fn begin_slide(&mut self, (first, beyond): (i64, i64), hashing: &Hashing<K>) {
+        let mut last = None;
+        if beyond > self.sealed.before {
+            self.take_before(beyond, |store, slice, table| {
+                if let Some((slice, table)) = last.replace((slice, table)) {
+                    store.seal(slice, table, hashing);
+                }
+            });
+        }
+        if let Some((slice, table)) = last.take_if(|(slice, _)| *slice < first) {
+            self.seal(slice, table, hashing);
+        }
+        let expected = last.as_ref().map_or(0, |(_, table)| self.pass_on(table));
+        self.sealed.begin_slide(beyond, last, expected);
+    }
+
+    /// Slides on once all numbers are done; where the entries are of keys that have numbers now, and whether there may be more.
+    pub(crate) fn slide_on(&mut self, hashing: &Hashing<K>) -> (Range<usize>, bool) {
+        let (places, retired) = self.sealed.slide_on(hashing);
+        if let Some((slice, table)) = retired {
+            self.retire(slice, table);
+        }
+        (places, self.sealed.slide.is_some())
     }
 }
 

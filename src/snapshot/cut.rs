@@ -147,7 +147,7 @@ where
                 keyed.begin_cut((put_changed::<K, A::Acc>, put_aside::<K, A::Acc>), is_of_changes)
             })
             .collect();
-        self.firing.begin_cut(put_key::<K>, put_reissue::<K>);
+        self.firing.begin_cut(put_key::<K>, put_reissue::<K>, &self.store);
         self.queue.begin_cut(put_queued::<K, A::Acc>);
         let mut ready = Vec::new();
         let mut writer = Writer::new(&mut ready);
@@ -217,7 +217,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
 
     /// Holds more, and gives out what has been held of one thing, and at how much it has looked; none if there is nothing more.
     fn hold_some(&mut self, most: usize) -> Option<(Of, Run, usize)> {
-        if let Some((run, looked)) = self.firing.hold_some(most, &self.store) {
+        if let Some((run, looked)) = self.firing.hold_some(most, &self.store, &self.algebra.hashing) {
             return Some((Of::Remaining, run, looked));
         }
         if let Some(run) = self.queue.hold_some(most) {

@@ -73,7 +73,7 @@ where
                 bytes
             });
         }
-        let remaining = self.firing.remaining(&self.store, self.order);
+        let remaining = self.firing.remaining(&self.store, &self.algebra.hashing, self.order);
         if !remaining.is_empty() {
             writer.section(Section::Remaining, &mut bytes, |bytes| put_keys(&remaining, bytes));
         }
