@@ -105,6 +105,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             each(Pane { key, window, definition, value, retracts: &[], timing, index: 0, is_last });
         }
         (0..count).for_each(|_| self.store.tidy());
+        self.firing.prepare_ahead(count, &mut self.store, &self.algebra);
         count
     }
 

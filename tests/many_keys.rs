@@ -1,12 +1,17 @@
 //! Tables of many keys, which grow and go a little at a time: what comes out must not depend on it.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chrono::TimeDelta;
-use floodmark::{Aggregate, Collect, Config, Count, Invertible, Partition, Sum, Times, Timestamp, Windowing};
+use floodmark::{
+    Aggregate, Collect, Config, Count, Invertible, Partition, Sum, Times, Timestamp, Windowing, Windows,
+};
 use proptest::prelude::*;
+use serde::Serialize;
 
 /// A table of so many keys has grown step by step several times.
 const KEYS: u64 = 20_000;
@@ -115,8 +120,8 @@ impl PartialEq for Told {
 
 impl Eq for Told {}
 
-impl std::hash::Hash for Told {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+impl Hash for Told {
+    fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.hash(state);
     }
 }
@@ -162,4 +167,124 @@ fn tables_of_partials_with_heap_grow_and_go() {
     }
     assert_eq!(panes, expected(&events(7, 60_000), MILLIS_PER_WINDOW).len());
     assert!(kernel.state_bytes() < full / 100, "{} bytes of {full} are left", kernel.state_bytes());
+}
+
+thread_local! {
+    /// How many keys have been hashed, and how many accumulators combined.
+    static WORK: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A key that notes how often it is hashed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Noted(u64);
+
+impl Hash for Noted {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        WORK.set(WORK.get() + 1);
+        self.0.hash(state);
+    }
+}
+
+/// A sum that notes how often it is combined.
+#[derive(Clone)]
+struct NotedSum;
+
+impl Aggregate<i64> for NotedSum {
+    type Acc = i64;
+    type Output = i64;
+
+    fn lift(&self, _: Timestamp, value: &i64) -> i64 {
+        *value
+    }
+
+    fn combine(&self, left: &mut i64, right: &i64) {
+        WORK.set(WORK.get() + 1);
+        *left += *right;
+    }
+
+    fn lower(&self, acc: &i64) -> i64 {
+        *acc
+    }
+}
+
+impl Invertible<i64> for NotedSum {
+    fn uncombine(&self, acc: &mut i64, oldest: &i64) {
+        WORK.set(WORK.get() + 1);
+        *acc -= *oldest;
+    }
+}
+
+/// What is done in one call, in hashes and combinations.
+fn worked<R>(call: impl FnOnce() -> R) -> (R, usize) {
+    let before = WORK.get();
+    let result = call();
+    (result, WORK.get() - before)
+}
+
+/// Half of the keys of a slice are those of the one before. Sealing a slice, taking one out of the stacks, turning those over:
+/// none of it is done for all keys in one call, whatever windows there are beside.
+#[test]
+fn no_call_seals_combines_or_evicts_a_slice() {
+    let millis = TimeDelta::milliseconds;
+    let slice = MILLIS_PER_WINDOW / 4;
+    for (subtracts, is_alone, takes_snapshots) in
+        [(false, true, false), (true, true, false), (false, false, false), (false, true, true)]
+    {
+        let mut windows = vec![Windows::sliding(millis(MILLIS_PER_WINDOW), millis(slice))];
+        windows.extend((!is_alone).then_some(Windows::tumbling(millis(slice))));
+        let kernel = Config::windows(windows).max_disorder(millis(0)).build(NotedSum).unwrap();
+        let mut kernel = if subtracts { kernel.subtract_on_evict() } else { kernel };
+        let partition = kernel.add_partition();
+        let (mut panes, mut most, mut snapshots, mut bytes) = (BTreeMap::new(), 0, 0, Vec::new());
+        for n in 0..10 * KEYS {
+            let (time, key) = (n as i64 * slice / KEYS as i64, n % KEYS + n / KEYS * KEYS / 2);
+            let (_, pushed) = worked(|| kernel.push(partition, at(time), Noted(key), 1).is_ok());
+            let mut taken = 0;
+            for _ in 0..12 {
+                let (pane, polled) = worked(|| {
+                    kernel.poll().map(|pane| (pane.definition, pane.window, pane.key.0, pane.value))
+                });
+                let Some((definition, window, key, value)) = pane else { break };
+                assert!(panes.insert((definition, window, key), value).is_none(), "{key} fires twice");
+                taken = taken.max(polled);
+            }
+            let mut written = 0;
+            if takes_snapshots && n % 16 == 0 {
+                // (If none is under way.)
+                snapshots += usize::from(kernel.begin_snapshot(None).is_ok());
+                written = worked(|| kernel.write_snapshot(40, &mut bytes)).1;
+                bytes.clear();
+            }
+            most = most.max(pushed).max(taken).max(written);
+        }
+        assert!(most < KEYS as usize / 5, "one call hashes and combines {most} times");
+        assert!(snapshots > 5 || !takes_snapshots, "{snapshots} snapshots were taken");
+        let sum: i64 =
+            panes.iter().filter(|((definition, ..), _)| *definition == 0).map(|(_, value)| *value).sum();
+        assert!(sum > 7 * 4 * KEYS as i64, "{sum} events are in windows that have fired");
+    }
+}
+
+/// Keys that have been gone for longer than any window leave no trace.
+#[test]
+fn e2_what_many_keys_took_is_returned_when_few_go_on() {
+    for (far, subtracts) in
+        [(1, false), (1, true), (3 * MILLIS_PER_WINDOW, false), (3 * MILLIS_PER_WINDOW, true)]
+    {
+        let kernel = config(MILLIS_PER_WINDOW / 4).build(summed()).unwrap();
+        let mut kernel = if subtracts { kernel.subtract_on_evict() } else { kernel };
+        let partition = kernel.add_partition();
+        let (mut sums, mut full) = (Sums::new(), 0);
+        for (time, key, value) in events(7, 60_000) {
+            let _ = kernel.push(partition, at(time), key, value).unwrap();
+            drain(&mut kernel, usize::MAX, &mut sums);
+            full = full.max(kernel.state_bytes());
+        }
+        for n in 0..40 * MILLIS_PER_WINDOW / far.min(200) {
+            let _ = kernel.push(partition, at(4 * MILLIS_PER_WINDOW + n * far.max(100)), 1, 1).unwrap();
+            drain(&mut kernel, usize::MAX, &mut sums);
+        }
+        let left = kernel.state_bytes();
+        assert!(left < full / 10, "{left} bytes of {full} are left where events are {far} ms apart");
+    }
 }

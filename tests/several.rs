@@ -119,13 +119,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 type Row = (usize, Window, Timing, u32, u8, Vec<usize>);
 
 /// All panes of such definitions. Drained where the steps say so, so that those that come once per drain are the same.
-fn panes(shapes: &[Shape], steps: &[Step], restores: bool) -> Vec<Row> {
+fn panes(shapes: &[Shape], steps: &[Step], (restores, is_ordered): (bool, bool)) -> Vec<Row> {
     fn place(value: &usize) -> usize {
         *value
     }
     let build = || -> Told {
         let config = Config::windows(shapes.iter().map(Shape::windows)).max_disorder(micros(40));
-        config.build(Collect::of(place as fn(&usize) -> usize)).unwrap().ordered()
+        let kernel = config.build(Collect::of(place as fn(&usize) -> usize)).unwrap();
+        if is_ordered { kernel.ordered() } else { kernel }
     };
     fn drain(kernel: &mut Told, rows: &mut Vec<Row>) {
         while let Some(pane) = kernel.poll() {
@@ -165,10 +166,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
 
     #[test]
-    fn differential_a3_each_definition_has_its_panes_as_if_alone(shapes in shapes(), steps in steps()) {
-        let together = panes(&shapes, &steps, true);
+    fn differential_a3_each_definition_has_its_panes_as_if_alone(
+        shapes in shapes(),
+        steps in steps(),
+        is_ordered: bool,
+    ) {
+        let together = panes(&shapes, &steps, (true, is_ordered));
         for (number, shape) in shapes.iter().enumerate() {
-            let alone = panes(std::slice::from_ref(shape), &steps, false);
+            let alone = panes(std::slice::from_ref(shape), &steps, (false, true));
             let of_all = together.iter().filter(|row| row.0 == number);
             let of_all: Vec<Row> = of_all.map(|row| (0, row.1, row.2, row.3, row.4, row.5.clone())).collect();
             prop_assert_eq!(of_all, alone, "definition {}", number);
@@ -375,6 +380,39 @@ fn f3_the_end_of_input_takes_no_filled_window_back() {
     };
     assert_eq!(panes(true), [(0, window(0, 10), 1, 1), (0, window(10, 20), 1, 0)]);
     assert_eq!(panes(false), panes(true));
+}
+
+/// Between the windows of one definition slices expire that are after one that a late event of it brings.
+#[test]
+fn a3_a_late_slice_is_there_before_one_that_has_expired() {
+    let build = || -> Plain {
+        let of_gaps = Windows::sliding(micros(6), micros(20)).allowed_lateness(micros(1000));
+        let config = Config::windows([of_gaps, Windows::sliding(micros(2), micros(1))]);
+        config.build(Count).unwrap()
+    };
+    for restores in [false, true] {
+        let mut kernel = build();
+        let partition = kernel.add_partition();
+        push(&mut kernel, partition, 7, 1);
+        push(&mut kernel, partition, 8, 1);
+        kernel.set_watermark(partition, mark(9)).unwrap();
+        let panes = [(1, window(6, 8), 1, 1), (1, window(7, 9), 1, 2)];
+        assert_eq!(drain(&mut kernel), panes);
+        for count in 1..4 {
+            let partly = kernel.push(partition, at(5), 1, 1).unwrap();
+            assert!(matches!(partly, Admission::PartlyLate(_)), "{partly:?}");
+            if restores {
+                kernel = build().restore(&kernel.snapshot()).unwrap();
+            }
+            kernel.set_watermark(partition, mark(9 + count)).unwrap();
+            let mut panes = vec![(0, window(0, 6), 1, count as u64)];
+            panes.extend((count == 1).then_some((1, window(8, 10), 1, 1)));
+            assert_eq!(drain(&mut kernel), panes);
+            if restores {
+                kernel = build().restore(&kernel.snapshot()).unwrap();
+            }
+        }
+    }
 }
 
 #[test]

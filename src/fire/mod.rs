@@ -29,6 +29,8 @@ pub(crate) struct Drain {
     from: From,
     /// How far its content has been scanned, or `None` where `Firing::list` has what remains.
     scan: Option<Scan>,
+    /// For how many numbers its content may be made ahead.
+    credit: usize,
 }
 
 /// Where the content of a window is.
@@ -99,6 +101,8 @@ struct Left {
     listed: usize,
     /// and then those from there on.
     keys: Option<KeyScan>,
+    /// How many are held already that have not been handed out.
+    ahead: usize,
 }
 
 impl<K, T> Firing<K, T> {
@@ -114,7 +118,8 @@ impl<K, T> Firing<K, T> {
 
     /// Bytes by which firing may make this grow where the slices have room for so many entries.
     pub(crate) fn growth(&self, entries: usize, is_ordered: bool) -> usize {
-        let sliced: usize = self.sliced.iter().map(|sliced| sliced.growth(entries)).sum();
+        let combined = if self.combines() { &self.sliced[..] } else { &[] };
+        let sliced: usize = combined.iter().map(|sliced| sliced.growth(entries)).sum();
         let listed = if is_ordered { entries.saturating_sub(self.list.capacity()) } else { 0 };
         sliced + listed * size_of::<Spot>()
     }
@@ -256,9 +261,10 @@ impl<K, T> Firing<K, T> {
     fn left(&self, store: &Store<K, T>) -> Left {
         match self.drain.as_ref().map(|drain| drain.scan) {
             None => Left::default(),
-            Some(Some(scan)) => Left { listed: 0, keys: Some(KeyScan::from(scan)) },
+            Some(Some(scan)) => Left { keys: Some(KeyScan::from(scan)), ..Left::default() },
             Some(None) => {
-                Left { listed: self.list.len(), keys: store.sealed.numbered().map(KeyScan::from_spot) }
+                let keys = store.sealed.numbered().map(KeyScan::from_spot);
+                Left { listed: self.list.len(), keys, ahead: 0 }
             }
         }
     }
@@ -279,12 +285,12 @@ impl<K, T> Firing<K, T> {
 }
 
 impl<K> Cut<K> {
-    /// Holds the next of the keys to fire empty for.
-    fn hold_empty(&mut self, keys: &[K]) {
-        if let Some(next) = self.empty.checked_sub(1) {
-            self.empty = next;
-            self.run.put(|records| (self.put)(&keys[next], records));
-        }
+    /// Holds the next of the keys to fire empty for, if there is one; whether there was.
+    fn hold_empty(&mut self, keys: &[K]) -> bool {
+        let Some(next) = self.empty.checked_sub(1) else { return false };
+        self.empty = next;
+        self.run.put(|records| (self.put)(&keys[next], records));
+        true
     }
 }
 
@@ -309,7 +315,7 @@ impl<K: Hash + Eq + Clone, T> Firing<K, T> {
         store: &Store<K, T>,
         hashing: &Hashing<K>,
     ) -> Option<(Run, usize)> {
-        let more = (0..most).all(|_| self.hold_next(store, hashing).is_some());
+        let more = (0..most).all(|_| self.hold_next(store, hashing).is_some() || self.hold_empty());
         let run = self.cut.as_mut()?.run.take();
         if !more {
             self.cut = None;
@@ -321,16 +327,27 @@ impl<K: Hash + Eq + Clone, T> Firing<K, T> {
     fn hold_next(&mut self, store: &Store<K, T>, hashing: &Hashing<K>) -> Option<bool> {
         let (Some(drain), Some(cut)) = (&self.drain, &mut self.cut) else { return None };
         let content = drain.from.content(&self.sliced, store);
-        match next_left(&mut cut.left, &content, &self.list, hashing) {
-            Some(key) => {
-                key.inspect(|key| cut.run.put(|records| (cut.put)(key, records)));
-                Some(key.is_some())
-            }
-            None if cut.empty == 0 => None,
-            None => {
-                cut.hold_empty(&self.empty);
-                Some(true)
-            }
+        let key = next_left(&mut cut.left, &content, &self.list, hashing)?;
+        if let Some(key) = key {
+            cut.left.ahead += 1;
+            cut.run.put(|records| (cut.put)(key, records));
+        }
+        Some(key.is_some())
+    }
+
+    /// Holds one more of the keys to fire empty for; whether there was one.
+    fn hold_empty(&mut self) -> bool {
+        let held = self.cut.as_mut().filter(|_| self.drain.is_some()).map(|cut| cut.hold_empty(&self.empty));
+        held == Some(true)
+    }
+
+    /// The next key is about to be handed out: it is held before.
+    fn hand_out(&mut self, store: &Store<K, T>, hashing: &Hashing<K>) {
+        if self.cut.as_ref().is_some_and(|cut| cut.left.ahead == 0) {
+            while self.hold_next(store, hashing) == Some(false) {}
+        }
+        if let Some(cut) = &mut self.cut {
+            cut.left.ahead = cut.left.ahead.saturating_sub(1);
         }
     }
 }
@@ -358,10 +375,6 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         algebra: &Algebra<K, V, A>,
         order: Option<Order<K>>,
     ) -> Option<Ready> {
-        if self.cut.is_some() {
-            // It is held before it is handed out.
-            while self.hold_next(store, &algebra.hashing) == Some(false) {}
-        }
         if !self.empty.is_empty() {
             return self.next_with_empty(store, &algebra.hashing, order);
         }
@@ -370,13 +383,47 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
             let content = drain.from.content(&self.sliced, store);
             let spot = match &mut drain.scan {
                 Some(scan) => content.next(scan),
-                None => self.list.pop(),
+                None => self.list.last().copied(),
             };
-            match (spot, drain.from) {
-                (Some(spot), _) => return Some(Ready::OnTime { spot }),
+            let drain_from = drain.from;
+            match (spot, drain_from) {
+                (Some(spot), _) => {
+                    if self.cut.is_some() {
+                        self.hand_out(store, &algebra.hashing);
+                    }
+                    self.list.pop();
+                    if matches!(drain_from, From::Combined(_)) {
+                        self.prepare_ahead(1, store, algebra);
+                    }
+                    return Some(Ready::OnTime { spot });
+                }
                 (None, From::Combined(place)) if self.prepare_some(place, store, algebra) => {}
                 (None, _) => return None,
             }
+        }
+    }
+
+    /// So many panes more have been handed out: makes the content ahead of what is handed out next for a few times as many keys,
+    /// so that numbers whose keys are not in the window, however many stand next to each other, do not come all at once.
+    #[inline]
+    pub(crate) fn prepare_ahead<V, A: Aggregate<V, Acc = T>>(
+        &mut self,
+        panes: usize,
+        store: &mut Store<K, T>,
+        algebra: &Algebra<K, V, A>,
+    ) {
+        const AHEAD: usize = 4;
+        let Some(Drain { from: From::Combined(place), scan: Some(_), credit, .. }) = &mut self.drain else {
+            return;
+        };
+        let place = *place;
+        *credit += AHEAD * panes;
+        while let Some(credit) = self.drain.as_mut().map(|drain| &mut drain.credit)
+            && let Some(part) = self.sliced[place].combine.next_part(store.sealed.ids.beyond() as u32)
+        {
+            let Some(rest) = credit.checked_sub(part.len()) else { return };
+            *credit = rest;
+            self.prepare_some(place, store, algebra);
         }
     }
 
@@ -442,9 +489,8 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
             _ => true,
         };
         if let Some(spot) = spot.filter(|&spot| is_first(spot)) {
-            if drain.scan.is_none() {
-                self.list.pop();
-            }
+            self.hand_out(store, hashing);
+            self.list.pop();
             return Some(Ready::OnTime { spot });
         }
         let (place, end) = (drain.place, drain.window.1);
@@ -494,15 +540,23 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
     ) {
         let window = (start, end);
         let slices = store.lattice().slices(window);
-        let from = source(place, slices, store);
+        let from = match source(place, slices, store) {
+            // It will have to be sealed for the next window, and that takes no time for a key now.
+            From::Slice(only) if only >= store.sealed.before && self.needs_again(only, end, store) => {
+                From::Combined(place)
+            }
+            from => from,
+        };
         let Some(sliced) = self.sliced.get_mut(place) else { return };
         self.list.clear();
         if let From::Combined(_) = from {
             store.begin_slide(slices, &algebra.hashing);
             sliced.combine.prepare(slices, &store.sealed);
-            if order.is_some() || sliced.fill.is_some() {
-                // All keys have to be known.
-                while self.prepare_some(place, store, algebra) {}
+            let is_eager = order.is_some() || sliced.fill.is_some();
+            let evicting: usize = self.sliced.iter().map(|each| each.combine.evicting(&store.sealed)).sum();
+            self.sliced[place].combine.bound_parts(evicting);
+            // (Where all keys have to be known.)
+            while is_eager && self.prepare_some(place, store, algebra) {
                 self.list.clear();
             }
         }
@@ -516,7 +570,12 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
             self.empty.sort_unstable_by(|a, b| order(b, a));
             scan = None;
         }
-        self.drain = Some(Drain { place, window, from, scan });
+        self.drain = Some(Drain { place, window, from, scan, credit: 0 });
+    }
+
+    /// Whether a window that ends after `end` has this slice, and others.
+    fn needs_again(&self, slice: i64, end: i64, store: &Store<K, T>) -> bool {
+        self.sliced.iter().any(|sliced| sliced.needs_again(slice, end, store.lattice()))
     }
 
     /// Drains a window from where only `keys` remain: where a snapshot left it.
@@ -543,7 +602,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
                 None => return Err("a key still to be drained is not in its window"),
             }
         }
-        self.drain = Some(Drain { place, window, from, scan: None });
+        self.drain = Some(Drain { place, window, from, scan: None, credit: 0 });
         Ok(())
     }
 
@@ -662,17 +721,22 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         let is_end = reached == i64::MAX;
         let needed_from = |sliced: &Sliced<K, T>| sliced.needed_from(store, reached);
         let needed = self.sliced.iter().map(needed_from).min().unwrap_or(i64::MAX);
-        if store.sealed.expires(needed) && !is_end {
-            // Most often that was done when the last window was drained.
+        if store.sealed.expires(needed) && store.sealed.is_being_left() && !is_end {
+            // (Most often that was done when the last window was drained.)
             self.let_leave(store, algebra);
         }
         for sliced in &mut self.sliced {
             sliced.combine.leave(sliced.needed_from(store, reached));
             sliced.forget_closed(reached);
         }
-        if store.expire_before(needed, is_end) {
-            self.sliced.iter_mut().for_each(|sliced| sliced.combine.clear());
+        let returns = store.expire_before(needed, is_end);
+        if returns {
             (self.list, self.empty) = (Vec::new(), Vec::new());
+        }
+        if returns || store.sealed.is_left() {
+            // Nothing that was combined is in any window to come.
+            self.sliced.iter_mut().for_each(|sliced| sliced.combine.clear());
+            store.sealed.leave_at_once();
         }
     }
 

@@ -95,9 +95,9 @@ impl<K, T> Sliced<K, T> {
         self.is_combined
     }
 
-    /// Bytes by which firing may make this grow where the slices have room for so many entries.
+    /// Bytes by which combining windows may make this grow where the slices have room for so many entries.
     pub(super) fn growth(&self, entries: usize) -> usize {
-        if self.is_combined { self.combine.bytes_for(entries) - self.combine.bytes() } else { 0 }
+        self.combine.bytes_for(entries) - self.combine.bytes()
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -157,6 +157,12 @@ impl<K, T> Sliced<K, T> {
         let closed = self.lateness.closed_up_to(watermark).filter(|_| !self.assigner.may_have_gaps());
         let first_open = closed.and_then(|closed| self.assigner.first_ending_after(closed));
         first_open.map_or(i64::MIN, |(start, _)| start)
+    }
+
+    /// Whether a window that ends after `end` has a slice of one that ends then.
+    pub(super) fn needs_again(&self, slice: i64, end: i64, lattice: &Lattice) -> bool {
+        let next = self.assigner.first_ending_after(end).filter(|_| self.is_combined);
+        next.is_some_and(|(start, _)| start <= lattice.instant(slice))
     }
 
     /// Whether there is an event in a window or after it: the end of input fills no other.

@@ -22,9 +22,20 @@ pub(crate) struct Column<T> {
     pub(super) is_changed: bool,
     /// What a snapshot still has to hold of it, if one is being taken.
     to_hold: Option<ToHold>,
-    /// The slice has expired, and this goes with the numbers of its keys.
-    pub(super) is_leaving: bool,
-    pub(super) goes: bool,
+    pub(super) stay: Stay,
+}
+
+/// What a column is here for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stay {
+    /// Its slice is.
+    Here,
+    /// The slice has expired.
+    Leaving,
+    /// Nothing but the snapshot that is being taken needs it. (So it does not count as state.)
+    Kept,
+    /// It goes with the numbers of its keys.
+    Going,
 }
 
 /// Entries that a snapshot still has to hold: those from one on, but for some.
@@ -65,13 +76,17 @@ impl<T> Column<T> {
             heap: 0,
             is_changed: false,
             to_hold: None,
-            is_leaving: false,
-            goes: false,
+            stay: Stay::Here,
         }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.ids.len()
+    }
+
+    /// Whether its slice is here still.
+    pub(super) fn is_here(&self) -> bool {
+        self.stay == Stay::Here
     }
 
     /// (That of the numbers: partials without size have room for any number of them.)
@@ -160,7 +175,7 @@ impl<T> Column<T> {
         self.ids.clear();
         self.partials.clear();
         (self.second, self.heap) = (0, 0);
-        (self.is_leaving, self.goes) = (false, false);
+        self.stay = Stay::Here;
         self.to_hold = None;
     }
 

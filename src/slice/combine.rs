@@ -174,13 +174,16 @@ impl Pending {
     /// Keys that are looked at: few at first, so that the first do not wait for others.
     const FIRST: usize = 2;
     /// Entries that are combined in one go, and keys that are looked at then.
-    const ENTRIES: usize = 1 << 14;
-    const KEYS: Range<usize> = 32..4096;
+    const ENTRIES: usize = 1 << 13;
+    const KEYS: Range<usize> = 32..1024;
 
     /// Where each key may be in so many slices.
     fn new(is_anew: bool, from: i64, slices: usize) -> Self {
-        let most = (Self::ENTRIES / slices.max(1)).clamp(Self::KEYS.start, Self::KEYS.end);
-        Self { is_anew, from, next: 0, keys: Self::FIRST, most }
+        Self { is_anew, from, next: 0, keys: Self::FIRST, most: Self::keys(slices) }
+    }
+
+    fn keys(slices: usize) -> usize {
+        (Self::ENTRIES / slices.max(1)).clamp(Self::KEYS.start, Self::KEYS.end)
     }
 
     /// The same once the next part is done.
@@ -250,6 +253,26 @@ impl<T> Combine<T> {
         let pending = self.pending()?;
         let beyond = ids.min(pending.next.saturating_add(pending.keys as u32));
         (pending.next < beyond).then_some(pending.next..beyond)
+    }
+
+    /// In how many slices each key may be that are still to be evicted.
+    pub(crate) fn evicting<K>(&self, sealed: &Sealed<K, T>) -> usize {
+        let slices = match self {
+            Self::TwoStacks(stacks) => stacks.evicted..stacks.at.first,
+            Self::SubtractOnEvict(window) => window.evicted..window.first,
+        };
+        if slices.is_empty() { 0 } else { sealed.all_in(slices).count() }
+    }
+
+    /// With each part so many slices are evicted, too.
+    pub(crate) fn bound_parts(&mut self, slices: usize) {
+        let pending = match self {
+            Self::TwoStacks(stacks) => stacks.pending.as_mut(),
+            Self::SubtractOnEvict(window) => window.pending.as_mut(),
+        };
+        if let Some(pending) = pending {
+            pending.most = pending.most.min(Pending::keys(slices));
+        }
     }
 
     /// All keys that have a number are prepared.
@@ -574,7 +597,8 @@ impl<T: Clone> TwoStacks<T> {
         // (While nothing leaves, as in windows that grow, nothing needs to be turned over.)
         self.leave(first);
         self.at.beyond = beyond;
-        self.begin(Pending::new(false, at.beyond, 1), sealed);
+        let entering = sealed.all_in(at.beyond..beyond).count();
+        self.begin(Pending::new(false, at.beyond, entering), sealed);
     }
 
     /// Turns the slices before `at.turned` over: from here on they leave one by one.
@@ -634,8 +658,7 @@ impl<T: Clone> SubtractOnEvict<T> {
         }
         (self.first, self.beyond) = (first, beyond);
         self.running.make_room(sealed.expected_ids());
-        let slices = if is_anew { sealed.all_in(first..beyond).count() } else { 1 };
-        self.pending = Some(Pending::new(is_anew, from, slices));
+        self.pending = Some(Pending::new(is_anew, from, sealed.all_in(from..beyond).count()));
     }
 
     fn prepare_part<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
@@ -795,8 +818,7 @@ impl<'a, K: Hash + Eq + Clone, T> Content<'a, K, T> {
             let is_sealed = sealed.range(slices).rev().any(|column| column.get(id).is_some());
             return Some(sealed.ids.key(id).filter(|_| is_sealed || sealed.comes_with(id, hashing)));
         }
-        let found = sealed.new_key(keys.spot, hashing)?;
-        keys.spot += 1;
+        let found = sealed.next_new(&mut keys.spot, hashing)?;
         keys.found += usize::from(found.is_some());
         Some(found)
     }

@@ -96,17 +96,27 @@ impl<K: Hash + Eq + Clone> Ids<K> {
         }
     }
 
-    /// One slice fewer has a key, which with the last of them has no number any more. (That is [free](Self::find_free) once it
-    /// is looked for.)
+    /// One slice fewer has a key: with the last of them its number becomes free. (Those of many keys are looked for afterwards,
+    /// so that they are in order.)
     #[inline]
-    pub(super) fn leave(&mut self, id: u32, hashing: &Hashing<K>) {
+    pub(super) fn leave(&mut self, id: u32, is_looked_for: bool, hashing: &Hashing<K>) {
         let uses = &mut self.uses[id as usize];
         *uses -= 1;
         if *uses == 0
             && let Some(key) = self.keys[id as usize].take()
         {
             self.index.remove(hashing.hash(&key), &key);
+            if !is_looked_for {
+                self.push_free(id);
+            }
         }
+    }
+
+    fn push_free(&mut self, id: u32) {
+        if self.free.len() == self.free.capacity() {
+            self.free.reserve_exact(self.keys.len() - self.free.len());
+        }
+        self.free.push_back(id);
     }
 
     /// No number is known to be free: all are looked at again.
@@ -118,17 +128,18 @@ impl<K: Hash + Eq + Clone> Ids<K> {
     pub(super) fn find_free(&mut self, ids: &Range<u32>) {
         for id in ids.clone() {
             if self.keys[id as usize].is_none() {
-                if self.free.len() == self.free.capacity() {
-                    self.free.reserve_exact(self.keys.len() - self.free.len());
-                }
-                self.free.push_back(id);
+                self.push_free(id);
             }
         }
     }
 
-    /// Has the lowest of the free numbers come first.
-    pub(super) fn sort_free(&mut self) {
-        self.free.make_contiguous().sort_unstable();
+    /// Puts so many of the free numbers, which are given next, in order.
+    pub(super) fn sort_free(&mut self, count: usize) {
+        let count = count.min(self.free.len());
+        if self.free.as_slices().0.len() < count {
+            self.free.make_contiguous();
+        }
+        self.free.as_mut_slices().0[..count].sort_unstable();
     }
 
     /// Returns all memory once no key has a number.

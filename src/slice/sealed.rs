@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::hash::Hash;
 use core::ops::Range;
 
-use super::column::ROUND;
+use super::column::{ROUND, Stay};
 use super::{Column, Hashing, Ids, PutEntry, Run, Slide, Table, with_slack};
 use crate::key::ToKey;
 
@@ -26,6 +26,8 @@ pub(crate) struct Sealed<K, T> {
     /// An empty column for the next slice, so that a steady stream allocates nothing, and what a [`Slide`] has bits in.
     spare: Column<T>,
     pub(super) bits: Vec<u64>,
+    /// The numbers of keys that are few, and their spots.
+    pub(super) found: Vec<(u32, u32)>,
     /// Bytes of all columns, and entries that they have room for.
     pub(super) bytes: usize,
     pub(super) room: usize,
@@ -58,6 +60,7 @@ impl<K, T> Sealed<K, T> {
             slide: None,
             spare: Column::new(),
             bits: Vec::new(),
+            found: Vec::new(),
             bytes: 0,
             room: 0,
             cut: None,
@@ -80,18 +83,25 @@ impl<K, T> Sealed<K, T> {
     }
 
     fn slide_bytes(&self) -> usize {
-        self.bits.capacity() * size_of::<u64>() + self.slide.as_ref().map_or(0, Slide::bytes)
+        let found = self.found.capacity() * size_of::<(u32, u32)>();
+        found + self.bits.capacity() * size_of::<u64>() + self.slide.as_ref().map_or(0, Slide::bytes)
     }
 
-    /// By how many bytes sealing so many slices that have room for so many entries, `expected` in each, may make the state
-    /// grow at most.
-    pub(crate) fn growth_for(&self, slices: usize, entries: usize, expected: usize) -> usize {
+    /// By how many bytes sealing so many slices that have room for so many entries, and tables of so many spots, `expected` keys
+    /// in each, may make the state grow at most, but for the heap of their partials.
+    pub(crate) fn growth_for(
+        &self,
+        slices: usize,
+        (entries, spots): (usize, usize),
+        expected: usize,
+    ) -> usize {
         let entry = size_of::<u32>() + size_of::<T>();
         // A column has room for hardly more entries than the table that it takes the place of.
         let excess = (entry * 9 / 8).saturating_sub(size_of::<(K, T)>());
         let columns = slices * (2 * size_of::<(i64, Column<T>)>() + ROUND * entry) + entries * excess;
         // While one comes its table is still there, and the one that leaves.
-        let sliding = Slide::<K, T>::bytes_for(expected.max(entries)) + with_slack(expected) * entry;
+        let sliding = Slide::<K, T>::bytes_for(expected.max(entries), spots)
+            + with_slack(expected) * (entry + size_of::<(u32, u32)>());
         // Tables that are free are kept, up to a few.
         let tables = 3 * Table::<K, T>::bytes_for(expected);
         let there = self.ids.bytes() + self.slide_bytes();
@@ -107,7 +117,7 @@ impl<K, T> Sealed<K, T> {
 
     pub(crate) fn get(&self, slice: i64) -> Option<&Column<T>> {
         let column = self.columns.get(self.place_of(slice).ok()?).map(|(_, column)| column);
-        column.filter(|column| !column.is_leaving)
+        column.filter(|column| column.is_here())
     }
 
     /// The first slice at or after `from` that is here.
@@ -116,25 +126,25 @@ impl<K, T> Sealed<K, T> {
             return None;
         }
         let (Ok(place) | Err(place)) = self.place_of(from);
-        self.columns
-            .get(place.max(self.leaving))
-            .map(|&(slice, _)| slice)
-            .filter(|&slice| slice < self.before)
+        self.columns.range(place..).find(|entry| self.is_here(entry)).map(|&(slice, _)| slice)
+    }
+
+    fn is_here(&self, (slice, column): &(i64, Column<T>)) -> bool {
+        column.is_here() && *slice < self.before
     }
 
     pub(crate) fn last(&self) -> Option<i64> {
-        let is_here = |(slice, column): &&(i64, Column<T>)| !column.is_leaving && *slice < self.before;
-        self.columns.iter().rev().find(is_here).map(|&(slice, _)| slice)
+        self.columns.iter().rev().find(|entry| self.is_here(entry)).map(|&(slice, _)| slice)
     }
 
     /// Slices that are here with their columns, in the order of time.
     pub(crate) fn range(&self, slices: Range<i64>) -> impl DoubleEndedIterator<Item = &Column<T>> {
-        self.all_in(slices.start..slices.end.min(self.before)).filter(|column| !column.is_leaving)
+        self.all_in(slices.start..slices.end.min(self.before)).filter(|column| column.is_here())
     }
 
     /// Those that have expired: almost always the first.
     pub(super) fn leaving(&self) -> impl Iterator<Item = &Column<T>> {
-        let leaving = self.columns.iter().map(|(_, column)| column).filter(|column| column.is_leaving);
+        let leaving = self.columns.iter().map(|(_, column)| column).filter(|column| !column.is_here());
         leaving.take(self.leaving)
     }
 
@@ -259,13 +269,44 @@ impl<K: Hash + Eq + Clone, T> Sealed<K, T> {
 
     /// Expires all slices before `slice`. Their columns [leave](Sealed::slide_part) later.
     pub(crate) fn expire_before(&mut self, slice: i64) {
-        let before = |(of, _): &&mut (i64, Column<T>)| *of < slice;
-        for (_, column) in self.columns.iter_mut().take_while(before).filter(|(_, column)| !column.is_leaving)
-        {
-            column.is_leaving = true;
+        let before = self.columns.iter_mut().take_while(|(of, _)| *of < slice).map(|(_, column)| column);
+        for column in before.filter(|column| column.is_here()) {
+            column.stay = Stay::Leaving;
             self.leaving += 1;
             self.room -= column.capacity();
         }
+    }
+
+    /// Whether columns are here that have expired and that have not begun to leave.
+    pub(crate) fn is_being_left(&self) -> bool {
+        self.leaving().any(|column| column.stay == Stay::Leaving)
+    }
+
+    /// Whether all columns have expired, and none is needed for a snapshot.
+    pub(crate) fn is_left(&self) -> bool {
+        self.leaving > 0 && self.len() == 0 && !self.leaving().any(Column::is_cut)
+    }
+
+    /// All columns go, and no key has a number any more. (Nothing is combined from them any more.)
+    pub(crate) fn leave_at_once(&mut self) {
+        self.let_go();
+        self.ids = Ids::new();
+        self.remove_gone();
+    }
+
+    /// All columns that have expired go with this, but for those that are needed for a snapshot; whether there are any.
+    pub(super) fn let_go(&mut self) -> bool {
+        let leaving = self.columns.iter_mut().map(|(_, column)| column).filter(|column| !column.is_here());
+        leaving.take(self.leaving).fold(false, |any, column| {
+            let before = column.stay;
+            column.stay = if column.is_cut() { Stay::Kept } else { Stay::Going };
+            match (before, column.stay) {
+                (Stay::Leaving, Stay::Kept) => self.bytes -= column.bytes(),
+                (Stay::Kept, Stay::Going) => self.bytes += column.bytes(),
+                _ => {}
+            }
+            any | (column.stay == Stay::Going)
+        })
     }
 
     /// Appends an empty column for a slice of so many keys, for which there is room for so many; slices like it have `expected`.
@@ -289,8 +330,8 @@ impl<K: Hash + Eq + Clone, T> Sealed<K, T> {
         while left > 0
             && let Some((_, column)) = self.columns.get(place)
         {
-            left -= usize::from(column.is_leaving);
-            if !column.goes {
+            left -= usize::from(!column.is_here());
+            if column.stay != Stay::Going {
                 place += 1;
             } else if let Some((_, mut column)) = self.columns.remove(place) {
                 self.leaving -= 1;

@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use core::hash::Hash;
 use core::ops::Range;
 
+use super::column::Stay;
 use super::{Column, Entries, Hashing, Ids, Sealed, spots_for};
 
 /// A slice that comes and others that leave.
@@ -49,13 +50,15 @@ pub(super) struct Coming<K, T> {
 }
 
 const WORD: usize = u64::BITS as usize;
+/// Of so many numbers at least one should be that of a key in the table, or all numbers are not looked at.
+const SPARSE: usize = 8;
 
 impl<K, T> Coming<K, T> {
     /// Spots that are looked at with each part of the numbers.
-    const SPOTS: usize = 1 << 14;
+    const SPOTS: usize = 1 << 13;
     /// Keys that get a number at a time: few at first, so that the first do not wait for others.
     const FIRST: usize = 2;
-    const MOST: usize = 1 << 10;
+    const MOST: usize = 1 << 5;
 
     /// With a buffer for the bits.
     fn new(slice: i64, beyond: i64, table: Entries<K, T>, mut new: Vec<u64>) -> Self {
@@ -88,9 +91,9 @@ impl<K, T> Slide<K, T> {
         self.coming.as_ref().map_or(0, |coming| coming.new.capacity() * size_of::<u64>())
     }
 
-    /// The same where that has so many entries, at most.
-    pub(super) fn bytes_for(entries: usize) -> usize {
-        (spots_for(entries) / WORD + 2) * size_of::<u64>()
+    /// The same where that has so many entries, or so many spots, at most.
+    pub(super) fn bytes_for(entries: usize, spots: usize) -> usize {
+        (spots_for(entries).max(spots) / WORD + 2) * size_of::<u64>()
     }
 }
 
@@ -120,46 +123,45 @@ impl<K: Hash + Eq + Clone, T> Sealed<K, T> {
         self.coming().and_then(has).is_some()
     }
 
-    /// The key at a spot of the slice that comes, if there is one and it had no number; none beyond the spots.
-    pub(super) fn new_key(&self, spot: usize, hashing: &Hashing<K>) -> Option<Option<&K>> {
+    /// Looks for a key of the slice that comes which had no number, from one of its spots on, which is moved on; none beyond
+    /// the spots.
+    pub(super) fn next_new(&self, spot: &mut usize, hashing: &Hashing<K>) -> Option<Option<&K>> {
         let slide = self.slide.as_ref()?;
-        let coming = slide.coming.as_ref().filter(|coming| spot < coming.table.spots())?;
-        let key = coming.table.at(spot).map(|(key, _)| key).filter(|key| {
-            let is_turned = coming.new[spot / WORD] >> (spot % WORD) & 1 == 1;
-            match slide.next < slide.numbers {
-                true => self.ids.get(hashing.hash(*key), *key).is_none(),
-                false => is_turned == (spot < coming.seen),
+        let coming = slide.coming.as_ref().filter(|coming| *spot < coming.table.spots())?;
+        let is_known = slide.next == slide.numbers;
+        if is_known && *spot < coming.seen {
+            // (Of spots that have been seen there may be many without one.)
+            let new = coming.new[*spot / WORD] >> (*spot % WORD);
+            let next = *spot + new.trailing_zeros() as usize;
+            if new == 0 || next >= coming.table.spots() {
+                *spot = (*spot / WORD + 1) * WORD;
+                return Some(None);
             }
-        });
-        Some(key)
-    }
-
-    /// All columns that have expired and are not needed for a snapshot go with this.
-    fn let_go(&mut self) -> bool {
-        let leaving = self.columns.iter_mut().map(|(_, column)| column).filter(|column| column.is_leaving);
-        leaving.take(self.leaving).fold(false, |any, column| {
-            column.goes = !column.is_cut();
-            any | column.goes
-        })
+            *spot = next;
+        }
+        let at = *spot;
+        *spot += 1;
+        Some(coming.table.at(at).map(|(key, _)| key).filter(|key| match is_known {
+            true => at < coming.seen || coming.new[at / WORD] >> (at % WORD) & 1 == 0,
+            false => self.ids.get(hashing.hash(*key), *key).is_none(),
+        }))
     }
 
     /// Does it for all numbers, where nothing comes.
     pub(crate) fn leave_all(&mut self, hashing: &Hashing<K>) {
         if self.let_go() {
-            self.ids.forget_free();
-            self.leave(&(0..self.ids.beyond() as u32), hashing);
+            self.leave(&(0..self.ids.beyond() as u32), false, hashing);
             self.remove_gone();
         }
     }
 
     /// Keys of some numbers leave them, as far as only columns that go have them.
-    fn leave(&mut self, part: &Range<u32>, hashing: &Hashing<K>) {
+    fn leave(&mut self, part: &Range<u32>, is_looked_for: bool, hashing: &Hashing<K>) {
         let Self { ids, columns, leaving, .. } = self;
-        let leaving = columns.iter().filter(|(_, column)| column.is_leaving).take(*leaving);
-        for (_, column) in leaving.filter(|(_, column)| column.goes) {
-            column.part(part).for_each(|(id, _)| ids.leave(id, hashing));
+        let left = columns.iter().map(|(_, column)| column).filter(|column| !column.is_here());
+        for column in left.take(*leaving).filter(|column| column.stay == Stay::Going) {
+            column.part(part).for_each(|(id, _)| ids.leave(id, is_looked_for, hashing));
         }
-        ids.find_free(part);
     }
 }
 
@@ -179,8 +181,10 @@ impl<K: Hash + Eq + Clone, T: Clone> Sealed<K, T> {
         if coming.is_none() {
             self.before = self.before.max(beyond);
         }
-        if self.let_go() || coming.is_some() {
+        if coming.is_some() {
             self.ids.forget_free();
+        }
+        if self.let_go() || coming.is_some() {
             self.slide = Some(Slide { coming, numbers: self.ids.beyond() as u32, next: 0 });
         }
     }
@@ -194,12 +198,21 @@ impl<K: Hash + Eq + Clone, T: Clone> Sealed<K, T> {
         hashing: &Hashing<K>,
     ) -> Entries<K, T> {
         let mut coming = self.come((slice, slice.saturating_add(1)), table, expected);
+        let is_sparse = self.is_sparse(coming.table.len());
         let Some((_, column)) = self.columns.back_mut() else { return coming.table };
-        self.ids.sort_free();
-        coming.find(&(0..self.ids.beyond() as u32), &mut self.ids, column, hashing);
+        match is_sparse {
+            true => coming.find_sparse(&mut self.ids, column, &mut self.found, hashing),
+            false => coming.find(&(0..self.ids.beyond() as u32), &mut self.ids, column, hashing),
+        }
+        self.ids.sort_free(coming.left());
         while !coming.number_some(&mut self.ids, column, hashing).is_empty() {}
         column.is_changed = coming.table.take_changed();
         self.came(coming).1
+    }
+
+    /// Whether so many keys are so few of those with a number that it takes longer to look at those than to put these in order.
+    pub(super) fn is_sparse(&self, keys: usize) -> bool {
+        keys < self.ids.beyond() / SPARSE
     }
 
     /// A slice has come: it is sealed, and its table is not needed any more.
@@ -213,11 +226,13 @@ impl<K: Hash + Eq + Clone, T: Clone> Sealed<K, T> {
     pub(crate) fn slide_part(&mut self, part: &Range<u32>, hashing: &Hashing<K>) {
         let Some(slide) = &mut self.slide else { return };
         slide.next = part.end;
+        let Some((coming, (_, column))) = slide.coming.as_mut().zip(self.columns.back_mut()) else {
+            return self.leave(part, false, hashing);
+        };
         // First what comes: a key that is in it, too, keeps its number.
-        if let (Some(coming), Some((_, column))) = (&mut slide.coming, self.columns.back_mut()) {
-            coming.find(part, &mut self.ids, column, hashing);
-        }
-        self.leave(part, hashing);
+        coming.find(part, &mut self.ids, column, hashing);
+        self.leave(part, true, hashing);
+        self.ids.find_free(part);
     }
 
     /// Slides on when all numbers are done: gives some of the keys numbers that have none, and says where their entries are,
@@ -257,6 +272,31 @@ impl<K: Hash + Eq + Clone, T: Clone> Coming<K, T> {
             }
         }
         self.see(Self::SPOTS);
+    }
+
+    /// The same for all keys, looking for their numbers.
+    fn find_sparse(
+        &mut self,
+        ids: &mut Ids<K>,
+        column: &mut Column<T>,
+        found: &mut Vec<(u32, u32)>,
+        hashing: &Hashing<K>,
+    ) {
+        let number = |spot: usize| {
+            let (key, _) = self.table.at(spot)?;
+            Some((ids.get(hashing.hash(key), key)?, spot as u32))
+        };
+        found.reserve_exact(self.table.len());
+        found.extend((0..self.table.spots()).filter_map(number));
+        found.sort_unstable();
+        for (id, spot) in found.drain(..) {
+            let spot = spot as usize;
+            if let Some((_, partial)) = self.table.at(spot) {
+                column.push(ids.enter_again(id), partial.clone(), true);
+                self.new[spot / WORD] ^= 1 << (spot % WORD);
+                self.known += 1;
+            }
+        }
     }
 
     /// Gives some keys a number, in the order of their spots; the places of their entries.
@@ -349,9 +389,11 @@ mod tests {
         /// Each key of the slice that comes is found by its number if it has one, and else by its spot.
         fn check_coming(&self, by_number: bool) {
             let coming = self.sealed.coming().unwrap();
-            let spots = (coming.spot..).map_while(|spot| self.sealed.new_key(spot, &self.hashing));
-            let new: BTreeSet<u32> = spots.flatten().copied().collect();
-            assert_eq!(new.len(), coming.table.iter().filter(|(key, _)| new.contains(key)).count());
+            let mut spot = coming.spot;
+            let found = core::iter::from_fn(|| self.sealed.next_new(&mut spot, &self.hashing));
+            let found: Vec<u32> = found.flatten().copied().collect();
+            let new: BTreeSet<u32> = found.iter().copied().collect();
+            assert_eq!(found.len(), coming.table.iter().filter(|(key, _)| new.contains(key)).count());
             if by_number {
                 let ids = 0..self.sealed.ids.beyond() as u32;
                 let known = ids.filter(|&id| self.sealed.comes_with(id, &self.hashing)).count();
@@ -379,7 +421,7 @@ mod tests {
         fn check(&self) {
             let Sealed { ids, columns, .. } = &self.sealed;
             let entries =
-                columns.iter().filter(|(_, column)| !column.is_leaving).flat_map(|(slice, column)| {
+                columns.iter().filter(|(_, column)| column.is_here()).flat_map(|(slice, column)| {
                     let entries = column.places(0..column.len());
                     entries.map(move |(id, &value)| ((*slice, *ids.key(id).unwrap()), value))
                 });

@@ -53,6 +53,9 @@ pub(crate) struct Store<K, T> {
     /// Bytes of all live tables, and entries that they have room for.
     bytes: usize,
     room: usize,
+    /// Heap of their partials, and the spots that the largest has had.
+    heap: usize,
+    spots: usize,
     /// The snapshot that is being taken.
     cut: Option<Box<Cut<K, T>>>,
 }
@@ -309,6 +312,8 @@ impl<K, T> Store<K, T> {
             pool: Pool::new(),
             bytes: 0,
             room: 0,
+            heap: 0,
+            spots: 0,
             cut: None,
         }
     }
@@ -477,7 +482,8 @@ impl<K, T> Store<K, T> {
 
     /// By how many bytes sealing slices may make this grow where they have room for so many entries.
     pub(crate) fn sealing_growth(&self, entries: usize) -> usize {
-        self.sealed.growth_for(self.live() + 1, entries, self.pool.expected)
+        // (Partials are copied.)
+        self.heap + self.sealed.growth_for(self.live() + 1, (entries, self.spots), self.pool.expected)
     }
 
     fn slot(&self, slice: i64) -> Option<usize> {
@@ -612,17 +618,27 @@ impl<K, T> Store<K, T> {
     }
 
     fn drop_live(&mut self, slice: i64, table: Entries<K, T>) {
+        self.pass_on(&table);
+        self.retire(slice, table);
+    }
+
+    /// A table is about to be no more that of an open slice; how many keys slices have.
+    fn pass_on(&mut self, table: &Entries<K, T>) -> usize {
         self.live -= 1;
         self.bytes -= table.bytes();
         self.room -= table.capacity();
+        self.heap -= table.heap();
         self.pool.expect(table.len());
-        self.retire(slice, table);
+        self.pool.expected
     }
 
     /// Nobody needs the table of a slice any more, but for a snapshot that has still to hold it.
     fn retire(&mut self, slice: i64, table: Entries<K, T>) {
         match &mut self.cut {
-            Some(cut) if table.is_cut() => cut.expired.push((slice, table)),
+            Some(cut) if table.is_cut() => {
+                cut.open -= 1;
+                cut.expired.push((slice, table));
+            }
             _ => self.pool.put(table),
         }
     }
@@ -801,7 +817,6 @@ impl<K, T> Store<K, T> {
             if table.left_to_hold() == 0
                 && let Some((_, table)) = cut.expired.pop()
             {
-                cut.open -= 1;
                 self.pool.put(table);
             }
             return Some(next);
@@ -908,6 +923,7 @@ impl<K: Hash + Eq + Clone, T> Store<K, T> {
             return self.sealed.add_heap(slice, before, after);
         }
         self.bytes = self.bytes + after - before;
+        self.heap = self.heap + after - before;
         if let Some(table) = self.table_mut(slice) {
             table.add_heap(before, after);
         }
@@ -952,6 +968,8 @@ impl<K: Hash + Eq + Clone, T: Clone> Store<K, T> {
         self.pool.expected = self.pool.expected.max(table.len());
         self.bytes = self.bytes + table.bytes() - before;
         self.room = self.room + table.capacity() - room;
+        self.heap += heap;
+        self.spots = self.spots.max(table.spots());
     }
 
     /// Seals all slices before `slice`. O(entries), and O(1) if they all are.
@@ -969,17 +987,8 @@ impl<K: Hash + Eq + Clone, T: Clone> Store<K, T> {
         self.retire(slice, table);
     }
 
-    /// A table is about to be that of a slice that is sealed; how many keys slices have.
-    fn pass_on(&mut self, table: &Entries<K, T>) -> usize {
-        self.live -= 1;
-        self.bytes -= table.bytes();
-        self.room -= table.capacity();
-        self.pool.expect(table.len());
-        self.pool.expected
-    }
-
-    /// Begins to seal all slices before `beyond`: the last of them, if it is not before `first` either, while the window of those
-    /// slices is drained, and the others at once.
+    /// Begins to seal all slices before `beyond`: the last of them, if the window of the slices from `first` on has it and it has
+    /// not far fewer keys than have a number, while that window is drained, and the others at once.
     pub(crate) fn begin_slide(&mut self, (first, beyond): (i64, i64), hashing: &Hashing<K>) {
         let mut last = None;
         if beyond > self.sealed.before {
@@ -989,7 +998,9 @@ impl<K: Hash + Eq + Clone, T: Clone> Store<K, T> {
                 }
             });
         }
-        if let Some((slice, table)) = last.take_if(|(slice, _)| *slice < first) {
+        let is_alone =
+            |(slice, table): &mut (i64, Entries<K, T>)| *slice < first || self.sealed.is_sparse(table.len());
+        if let Some((slice, table)) = last.take_if(is_alone) {
             self.seal(slice, table, hashing);
         }
         let expected = last.as_ref().map_or(0, |(_, table)| self.pass_on(table));
