@@ -65,17 +65,34 @@ fn firing(stream: &Stream, kind: &str, window: (i64, i64)) -> Checksum {
     let mut batches = Calls::new(format!("{kind}: batch of 1,024 events"));
     let mut drains = Calls::new(format!("{kind}: drain of up to 1,000"));
     let mut checksum = Checksum::default();
-    let mut drain = |windows: &mut _| drains.time(|| streams::drain_some(windows, &mut checksum, DRAINED));
+    let mut last = Calls::new(format!("{kind}: the last drain"));
+    let drain = |windows: &mut _, checksum: &mut _| timed(|| streams::drain_some(windows, checksum, DRAINED));
     for from in (0..stream.times.len()).step_by(BATCH) {
         let events = from..(from + BATCH).min(stream.times.len());
         batches.time(|| streams::push_batch(&mut windows, partitions[0], stream, events));
-        drain(&mut windows);
+        drains.note(drain(&mut windows, &mut checksum).1);
     }
     windows.finish();
-    while drain(&mut windows) == DRAINED {}
+    loop {
+        let (count, nanos) = drain(&mut windows, &mut checksum);
+        if count < DRAINED {
+            // It also returns all memory.
+            last.note(nanos);
+            break;
+        }
+        drains.note(nanos);
+    }
     batches.report();
     drains.report();
+    last.report();
     checksum
+}
+
+/// What a call gives, and how many nanoseconds it took.
+fn timed<R>(call: impl FnOnce() -> R) -> (R, u64) {
+    let start = Instant::now();
+    let result = call();
+    (result, start.elapsed().as_nanos() as u64)
 }
 
 /// How long calls of one kind took, in nanoseconds.
@@ -90,11 +107,13 @@ impl Calls {
     }
 
     fn time<R>(&mut self, call: impl FnOnce() -> R) -> R {
-        let start = Instant::now();
-        let result = call();
-        let nanos = start.elapsed().as_nanos() as u64;
-        self.times.record(nanos).expect("the histogram grows as it must");
+        let (result, nanos) = timed(call);
+        self.note(nanos);
         result
+    }
+
+    fn note(&mut self, nanos: u64) {
+        self.times.record(nanos).expect("the histogram grows as it must");
     }
 
     fn report(&self) {

@@ -412,7 +412,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         store: &mut Store<K, T>,
         algebra: &Algebra<K, V, A>,
     ) {
-        const AHEAD: usize = 4;
+        const AHEAD: usize = 2;
         let Some(Drain { from: From::Combined(place), scan: Some(_), credit, .. }) = &mut self.drain else {
             return;
         };

@@ -18,7 +18,6 @@
 //! [`Positions`], which is what a snapshot keeps of it. Slices that a window has been combined from change
 //! only by late events, after which [`Combine::repair`] puts one key right.
 
-use alloc::vec::Vec;
 use core::hash::Hash;
 use core::marker::PhantomData;
 use core::mem::needs_drop;
@@ -27,7 +26,7 @@ use core::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::front::Front;
-use super::{Column, Dense, Entries, Hashing, Ids, Sealed, Slice, Store, Table, with_slack};
+use super::{Column, Dense, Entries, Hashing, Ids, Paged, Sealed, Slice, Store, Table};
 use crate::aggregate::Aggregate;
 use crate::key::ToKey;
 use crate::time::Timestamp;
@@ -434,7 +433,7 @@ impl<T: Clone> Combine<T> {
 #[derive(Debug)]
 pub(crate) struct Totals<T> {
     /// With the number of slices that each key is in, so that a key leaves with the last of them.
-    totals: Vec<Option<(T, u32)>>,
+    totals: Paged<Option<(T, u32)>>,
     keys: usize,
     /// Heap owned by the partials, as the aggregate tells it.
     heap: usize,
@@ -442,15 +441,15 @@ pub(crate) struct Totals<T> {
 
 impl<T> Totals<T> {
     const fn new() -> Self {
-        Self { totals: Vec::new(), keys: 0, heap: 0 }
+        Self { totals: Paged::new(), keys: 0, heap: 0 }
     }
 
     fn bytes(&self) -> usize {
-        self.totals.capacity() * size_of::<Option<(T, u32)>>() + self.heap
+        self.totals.bytes() + self.heap
     }
 
     fn bytes_for(entries: usize) -> usize {
-        with_slack(entries) * size_of::<Option<(T, u32)>>()
+        Paged::<Option<(T, u32)>>::bytes_for(entries)
     }
 
     #[inline(always)]
@@ -458,27 +457,20 @@ impl<T> Totals<T> {
         self.totals.get(id as usize)?.as_ref().map(|(whole, _)| whole)
     }
 
-    /// Has room for so many numbers.
-    fn make_room(&mut self, ids: usize) {
-        if ids > self.totals.capacity() {
-            self.totals.reserve_exact(with_slack(ids) - self.totals.len());
-        }
-    }
-
     /// Has a place for each number below `ids`.
     fn reach(&mut self, ids: usize) {
-        self.make_room(ids);
-        self.totals.resize_with(ids.max(self.totals.len()), || None);
+        self.totals.reach(ids, || None);
     }
 }
 
 impl<T: Clone> Totals<T> {
     /// Forgets some keys.
     fn forget<K, V, A: Aggregate<V, Acc = T>>(&mut self, ids: &Range<u32>, algebra: &Algebra<K, V, A>) {
-        let known = &mut self.totals[ids.start as usize..ids.end as usize];
-        for (whole, _) in known.iter_mut().filter_map(Option::take) {
-            self.keys -= 1;
-            self.heap -= algebra.aggregate.heap_bytes(&whole);
+        for id in ids.clone() {
+            if let Some((whole, _)) = self.totals[id as usize].take() {
+                self.keys -= 1;
+                self.heap -= algebra.aggregate.heap_bytes(&whole);
+            }
         }
     }
 
@@ -598,20 +590,15 @@ impl<T: Clone> TwoStacks<T> {
         self.leave(first);
         self.at.beyond = beyond;
         let entering = sealed.all_in(at.beyond..beyond).count();
-        self.begin(Pending::new(false, at.beyond, entering), sealed);
+        self.pending = Some(Pending::new(false, at.beyond, entering));
     }
 
     /// Turns the slices before `at.turned` over: from here on they leave one by one.
     fn turn_over<K: Hash + Eq + Clone>(&mut self, at: Positions, sealed: &Sealed<K, T>) {
         let entries = sealed.range(at.first..at.turned).map(Column::len).sum();
-        self.front.begin(entries, sealed.ids.beyond());
+        self.front.begin(entries);
         (self.at, self.evicted) = (at, at.first);
-        self.begin(Pending::new(true, at.turned, sealed.all_in(at.first..at.beyond).count()), sealed);
-    }
-
-    fn begin<K: Hash + Eq + Clone>(&mut self, pending: Pending, sealed: &Sealed<K, T>) {
-        self.back.make_room(sealed.expected_ids());
-        self.pending = Some(pending);
+        self.pending = Some(Pending::new(true, at.turned, sealed.all_in(at.first..at.beyond).count()));
     }
 
     fn prepare_part<K: Hash + Eq + Clone, V, A: Aggregate<V, Acc = T>>(
@@ -657,7 +644,6 @@ impl<T: Clone> SubtractOnEvict<T> {
             self.evicted = first;
         }
         (self.first, self.beyond) = (first, beyond);
-        self.running.make_room(sealed.expected_ids());
         self.pending = Some(Pending::new(is_anew, from, sealed.all_in(from..beyond).count()));
     }
 

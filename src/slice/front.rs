@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::hash::Hash;
 use core::ops::Range;
 
-use super::{Algebra, Sealed, with_slack};
+use super::{Algebra, Paged, Sealed};
 use crate::aggregate::Aggregate;
 
 /// For each key, a chain with one node for each slice that has it, earliest first. A node holds the
@@ -13,8 +13,8 @@ use crate::aggregate::Aggregate;
 #[derive(Debug)]
 pub(crate) struct Front<T> {
     /// By the number of the key.
-    heads: Vec<u32>,
-    nodes: Vec<Node<T>>,
+    heads: Paged<u32>,
+    nodes: Paged<Node<T>>,
     /// Heap owned by the nodes' partials, as the aggregate tells it.
     heap: usize,
 }
@@ -29,16 +29,16 @@ const END: u32 = u32::MAX;
 
 impl<T> Front<T> {
     pub(crate) fn new() -> Self {
-        Self { heads: Vec::new(), nodes: Vec::new(), heap: 0 }
+        Self { heads: Paged::new(), nodes: Paged::new(), heap: 0 }
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.heads.capacity() * size_of::<u32>() + self.nodes.capacity() * size_of::<Node<T>>() + self.heap
+        self.heads.bytes() + self.nodes.bytes() + self.heap
     }
 
     /// Bytes that a front of so many entries takes.
     pub(crate) fn bytes_for(entries: usize) -> usize {
-        with_slack(entries) * (size_of::<Node<T>>() + size_of::<u32>())
+        Paged::<Node<T>>::bytes_for(entries) + Paged::<u32>::bytes_for(entries)
     }
 
     /// The combination of a key's partials.
@@ -65,30 +65,21 @@ impl<T> Front<T> {
         self.heap = 0;
     }
 
-    /// Becomes the front of other slices, which have so many entries of so many keys; they are to be
+    /// Becomes the front of other slices, which have so many entries; they are to be
     /// [put](Self::put_part) into it.
-    pub(crate) fn begin(&mut self, entries: usize, ids: usize) {
+    pub(crate) fn begin(&mut self, entries: usize) {
         if entries == 0 {
             return self.clear();
         }
         // (What is known of a key is of no use until its part comes.)
         self.nodes.clear();
         self.heap = 0;
-        if entries > self.nodes.capacity() {
-            self.nodes.reserve_exact(with_slack(entries));
-        }
-        if ids > self.heads.capacity() {
-            self.heads.reserve_exact(with_slack(ids) - self.heads.len());
-        }
     }
 
     /// Some keys have no entries yet.
     pub(crate) fn begin_part(&mut self, ids: &Range<u32>) {
-        let known = (ids.end as usize).min(self.heads.len());
-        if let Some(heads) = self.heads.get_mut(ids.start as usize..known) {
-            heads.fill(END);
-        }
         self.reach(ids.end as usize);
+        ids.clone().for_each(|id| self.heads[id as usize] = END);
     }
 
     /// Puts entries of a slice before those of later ones.
@@ -106,10 +97,7 @@ impl<T> Front<T> {
 
     /// Has a head for each number below `ids`.
     fn reach(&mut self, ids: usize) {
-        if ids > self.heads.capacity() {
-            self.heads.reserve_exact(with_slack(ids) - self.heads.len());
-        }
-        self.heads.resize(ids.max(self.heads.len()), END);
+        self.heads.reach(ids, || END);
     }
 
     /// Makes a key's chain anew after its partial in one of the slices changed.

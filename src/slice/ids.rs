@@ -1,11 +1,10 @@
 //! Numbers for the keys of sealed slices.
 
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 use core::hash::Hash;
 use core::ops::Range;
 
-use super::{Hashing, Table, with_slack};
+use super::{Hashing, Paged, Table};
 use crate::key::ToKey;
 
 /// Gives each key a small number for as long as a sealed slice has it, so that what is known of keys can stand in
@@ -14,16 +13,16 @@ use crate::key::ToKey;
 pub(crate) struct Ids<K> {
     index: Table<K, u32>,
     /// By number; `None` where the number is free.
-    keys: Vec<Option<K>>,
+    keys: Paged<Option<K>>,
     /// In how many slices each key is.
-    uses: Vec<u32>,
+    uses: Paged<u32>,
     /// Ascending when many keys get numbers, one after the other.
     free: VecDeque<u32>,
 }
 
 impl<K> Ids<K> {
     pub(crate) const fn new() -> Self {
-        Self { index: Table::new(), keys: Vec::new(), uses: Vec::new(), free: VecDeque::new() }
+        Self { index: Table::new(), keys: Paged::new(), uses: Paged::new(), free: VecDeque::new() }
     }
 
     /// All numbers are below this.
@@ -37,14 +36,15 @@ impl<K> Ids<K> {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        let numbers = self.uses.capacity() + self.free.capacity();
-        self.index.bytes() + self.keys.capacity() * size_of::<Option<K>>() + numbers * size_of::<u32>()
+        let free = self.free.capacity() * size_of::<u32>();
+        self.index.bytes() + self.keys.bytes() + self.uses.bytes() + free
     }
 
     /// Bytes that the numbers of so many keys take at most.
     pub(crate) fn bytes_for(keys: usize) -> usize {
         let index = Table::<K, u32>::most_bytes_for(keys);
-        index + with_slack(keys) * (size_of::<Option<K>>() + 2 * size_of::<u32>())
+        let free = keys * size_of::<u32>();
+        index + Paged::<Option<K>>::bytes_for(keys) + Paged::<u32>::bytes_for(keys) + free
     }
 }
 
@@ -75,7 +75,6 @@ impl<K: Hash + Eq + Clone> Ids<K> {
     #[inline(never)]
     pub(super) fn number(&mut self, hash: u64, key: &K, expected: usize, hashing: &Hashing<K>) -> u32 {
         let id = self.free.pop_front().unwrap_or_else(|| {
-            self.make_room(self.keys.len() + 1);
             self.keys.push(None);
             self.uses.push(0);
             (self.keys.len() - 1) as u32
@@ -85,15 +84,6 @@ impl<K: Hash + Eq + Clone> Ids<K> {
         self.index.grow(expected, hashing);
         self.index.insert(hash, key.clone(), id, 0, hashing);
         id
-    }
-
-    /// Has room for so many keys.
-    pub(super) fn make_room(&mut self, keys: usize) {
-        if keys > self.keys.capacity() {
-            let more = with_slack(keys + 7) - self.keys.len();
-            self.keys.reserve_exact(more);
-            self.uses.reserve_exact(more);
-        }
     }
 
     /// One slice fewer has a key: with the last of them its number becomes free. (Those of many keys are looked for afterwards,

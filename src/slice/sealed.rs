@@ -155,11 +155,6 @@ impl<K, T> Sealed<K, T> {
         self.columns.range(first.min(beyond)..beyond).map(|(_, column)| column)
     }
 
-    /// How many numbers there are going to be, at least.
-    pub(super) fn expected_ids(&self) -> usize {
-        self.ids.beyond().max(self.coming().map_or(0, |coming| coming.table.len()))
-    }
-
     /// By how many headers it grows when one more does not fit.
     fn header_growth(&self) -> usize {
         if self.columns.len() < self.columns.capacity() { 0 } else { 8 + self.columns.len() / 4 }

@@ -170,7 +170,6 @@ impl<K: Hash + Eq + Clone, T: Clone> Sealed<K, T> {
     /// slices are sealed. Slices like it have `expected` keys.
     fn come(&mut self, (slice, beyond): (i64, i64), table: Entries<K, T>, expected: usize) -> Coming<K, T> {
         self.append(slice, (table.len(), table.capacity()), table.heap(), expected);
-        self.ids.make_room(table.len());
         Coming::new(slice, beyond, table, core::mem::take(&mut self.bits))
     }
 
