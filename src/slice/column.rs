@@ -105,13 +105,16 @@ impl<T> Column<T> {
 
     /// Those of some numbers.
     pub(crate) fn part(&self, ids: &Range<u32>) -> impl Iterator<Item = (u32, &T)> {
-        let runs = [0..self.second, self.second..self.len()];
-        runs.into_iter()
-            .flat_map(|run| self.places(self.place_in(&run, ids.start)..self.place_in(&run, ids.end)))
+        let of_run =
+            |run: Range<usize>| self.places(self.place_in(&run, ids.start)..self.place_in(&run, ids.end));
+        of_run(0..self.second).chain(of_run(self.second..self.len()))
     }
 
     /// Where a number is in a run, or would be.
     fn place_in(&self, run: &Range<usize>, id: u32) -> usize {
+        if run.is_empty() {
+            return run.start;
+        }
         // Where the slice has nearly all keys, this is where.
         match run.contains(&(id as usize)) && self.ids[id as usize] == id {
             true => id as usize,

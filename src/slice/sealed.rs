@@ -112,7 +112,14 @@ impl<K, T> Sealed<K, T> {
 
     /// Where a slice is, or would be.
     pub(super) fn place_of(&self, slice: i64) -> Result<usize, usize> {
-        self.columns.binary_search_by_key(&slice, |&(slice, _)| slice)
+        // Most often slice follows on slice.
+        let first = self.columns.front().map_or(slice, |&(first, _)| first);
+        let guess = usize::try_from(slice.wrapping_sub(first)).unwrap_or(usize::MAX);
+        match (self.columns.get(guess), self.columns.back()) {
+            (Some(&(found, _)), _) if found == slice => Ok(guess),
+            (None, Some(&(last, _))) if last < slice => Err(self.columns.len()),
+            _ => self.columns.binary_search_by_key(&slice, |&(slice, _)| slice),
+        }
     }
 
     pub(crate) fn get(&self, slice: i64) -> Option<&Column<T>> {
@@ -150,9 +157,11 @@ impl<K, T> Sealed<K, T> {
 
     /// The same with those that have expired and the one that comes.
     pub(super) fn all_in(&self, slices: Range<i64>) -> impl DoubleEndedIterator<Item = &Column<T>> {
-        let (Ok(first) | Err(first)) = self.place_of(slices.start);
-        let (Ok(beyond) | Err(beyond)) = self.place_of(slices.end);
-        self.columns.range(first.min(beyond)..beyond).map(|(_, column)| column)
+        let place = |slice| match self.place_of(slice) {
+            Ok(place) | Err(place) => place,
+        };
+        let places = if slices.is_empty() { 0..0 } else { place(slices.start)..place(slices.end) };
+        self.columns.range(places).map(|(_, column)| column)
     }
 
     /// By how many headers it grows when one more does not fit.

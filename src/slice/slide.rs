@@ -56,8 +56,8 @@ const SPARSE: usize = 8;
 impl<K, T> Coming<K, T> {
     /// Spots that are looked at with each part of the numbers.
     const SPOTS: usize = 1 << 13;
-    /// Keys that get a number at a time: few at first, so that the first do not wait for others.
-    const FIRST: usize = 2;
+    /// Keys that get a number at a time: few at first, as of those that have one.
+    const FIRST: usize = if cfg!(debug_assertions) { 2 } else { Self::MOST };
     const MOST: usize = 1 << 5;
 
     /// With a buffer for the bits.
