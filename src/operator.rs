@@ -750,7 +750,9 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         // Firing sliding windows takes memory too, and cannot be refused any more.
         let room = self.store.room() + entries;
         let sealing = if self.firing.combines() { self.store.sealing_growth(room) } else { 0 };
-        let used = self.state_bytes() + self.firing.growth(room, self.order.is_some()) + sealing;
+        let used = self.state_bytes()
+            + self.firing.growth(room.max(self.store.sealed.ids.beyond()), self.order.is_some())
+            + sealing;
         (used.saturating_add(growth) > budget).then_some(Reason::OverBudget { used, growth, budget })
     }
 

@@ -733,12 +733,9 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         if returns {
             (self.list, self.empty) = (Vec::new(), Vec::new());
         }
-        let is_left = store.sealed.is_left();
-        if returns || is_left {
+        if returns || store.sealed.is_left() {
             // Nothing that was combined is in any window to come.
             self.sliced.iter_mut().for_each(|sliced| sliced.combine.clear());
-        }
-        if is_left {
             store.sealed.leave_at_once();
         }
     }

@@ -23,6 +23,8 @@ pub(crate) struct Column<T> {
     /// What a snapshot still has to hold of it, if one is being taken.
     to_hold: Option<ToHold>,
     pub(super) stay: Stay,
+    /// Whether it counts as state.
+    pub(super) is_counted: bool,
 }
 
 /// What a column is here for.
@@ -32,7 +34,7 @@ pub(super) enum Stay {
     Here,
     /// The slice has expired.
     Leaving,
-    /// Nothing but the snapshot that is being taken needs it. (So it does not count as state.)
+    /// Nothing but the snapshot that is being taken needs it. (So it does not count any more.)
     Kept,
     /// It goes with the numbers of its keys.
     Going,
@@ -77,6 +79,7 @@ impl<T> Column<T> {
             is_changed: false,
             to_hold: None,
             stay: Stay::Here,
+            is_counted: true,
         }
     }
 
@@ -178,7 +181,7 @@ impl<T> Column<T> {
         self.ids.clear();
         self.partials.clear();
         (self.second, self.heap) = (0, 0);
-        self.stay = Stay::Here;
+        (self.stay, self.is_counted) = (Stay::Here, true);
         self.to_hold = None;
     }
 

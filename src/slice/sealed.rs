@@ -286,28 +286,28 @@ impl<K: Hash + Eq + Clone, T> Sealed<K, T> {
         self.leaving().any(|column| column.stay == Stay::Leaving)
     }
 
-    /// Whether all columns have expired, and none is needed for a snapshot.
+    /// Whether all columns have expired.
     pub(crate) fn is_left(&self) -> bool {
-        self.leaving > 0 && self.len() == 0 && !self.leaving().any(Column::is_cut)
+        self.leaving > 0 && self.len() == 0
     }
 
-    /// All columns go, and no key has a number any more. (Nothing is combined from them any more.)
+    /// All columns go, and no key has a number any more, unless a snapshot has still to hold one. (Nothing is combined from them
+    /// any more.)
     pub(crate) fn leave_at_once(&mut self) {
-        self.let_go();
-        self.ids = Ids::new();
-        self.remove_gone();
+        if !self.leaving().any(Column::is_cut) {
+            self.let_go();
+            self.ids = Ids::new();
+            self.remove_gone();
+        }
     }
 
     /// All columns that have expired go with this, but for those that are needed for a snapshot; whether there are any.
     pub(super) fn let_go(&mut self) -> bool {
         let leaving = self.columns.iter_mut().map(|(_, column)| column).filter(|column| !column.is_here());
         leaving.take(self.leaving).fold(false, |any, column| {
-            let before = column.stay;
             column.stay = if column.is_cut() { Stay::Kept } else { Stay::Going };
-            match (before, column.stay) {
-                (Stay::Leaving, Stay::Kept) => self.bytes -= column.bytes(),
-                (Stay::Kept, Stay::Going) => self.bytes += column.bytes(),
-                _ => {}
+            if column.stay == Stay::Kept && core::mem::take(&mut column.is_counted) {
+                self.bytes -= column.bytes();
             }
             any | (column.stay == Stay::Going)
         })
@@ -339,7 +339,7 @@ impl<K: Hash + Eq + Clone, T> Sealed<K, T> {
                 place += 1;
             } else if let Some((_, mut column)) = self.columns.remove(place) {
                 self.leaving -= 1;
-                self.bytes -= column.bytes();
+                self.bytes -= if column.is_counted { column.bytes() } else { 0 };
                 column.clear();
                 if column.capacity() >= self.spare.capacity() {
                     self.spare = column;
