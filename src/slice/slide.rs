@@ -177,11 +177,9 @@ impl<K: Hash + Eq + Clone, T: Clone> Sealed<K, T> {
     /// [`Sealed::slide_part`] for all numbers, in their order, and then by [`Sealed::slide_on`].
     pub(super) fn begin_slide(&mut self, beyond: i64, comes: Option<SliceTable<K, T>>, expected: usize) {
         let coming = comes.map(|(slice, table)| self.come((slice, beyond), table, expected));
-        if coming.is_none() {
-            self.before = self.before.max(beyond);
-        }
-        if coming.is_some() {
-            self.ids.forget_free();
+        match coming {
+            Some(_) => self.ids.forget_free(),
+            None => self.before = self.before.max(beyond),
         }
         if self.let_go() || coming.is_some() {
             self.slide = Some(Slide { coming, numbers: self.ids.beyond() as u32, next: 0 });
@@ -262,15 +260,21 @@ impl<K: Hash + Eq + Clone, T: Clone> Coming<K, T> {
     fn find(&mut self, part: &Range<u32>, ids: &mut Ids<K>, column: &mut Column<T>, hashing: &Hashing<K>) {
         for id in part.clone() {
             let Some(key) = ids.key(id) else { continue };
-            if let Some(spot) = self.table.spot_of(hashing.hash(key), key)
-                && let Some((_, partial)) = self.table.at(spot)
-            {
-                column.push(ids.enter_again(id), partial.clone(), true);
-                self.new[spot / WORD] ^= 1 << (spot % WORD);
-                self.known += 1;
+            if let Some(spot) = self.table.spot_of(hashing.hash(key), key) {
+                self.take(id, spot, ids, column);
             }
         }
         self.see(Self::SPOTS);
+    }
+
+    /// The key at a spot has this number.
+    #[inline(always)]
+    fn take(&mut self, id: u32, spot: usize, ids: &mut Ids<K>, column: &mut Column<T>) {
+        if let Some((_, partial)) = self.table.at(spot) {
+            column.push(ids.enter_again(id), partial.clone(), true);
+            self.new[spot / WORD] ^= 1 << (spot % WORD);
+            self.known += 1;
+        }
     }
 
     /// The same for all keys, looking for their numbers.
@@ -288,14 +292,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Coming<K, T> {
         found.reserve_exact(self.table.len());
         found.extend((0..self.table.spots()).filter_map(number));
         found.sort_unstable();
-        for (id, spot) in found.drain(..) {
-            let spot = spot as usize;
-            if let Some((_, partial)) = self.table.at(spot) {
-                column.push(ids.enter_again(id), partial.clone(), true);
-                self.new[spot / WORD] ^= 1 << (spot % WORD);
-                self.known += 1;
-            }
-        }
+        found.drain(..).for_each(|(id, spot)| self.take(id, spot as usize, ids, column));
     }
 
     /// Gives some keys a number, in the order of their spots; the places of their entries.
