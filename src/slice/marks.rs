@@ -31,11 +31,20 @@ impl Run {
         Self { pieces: VecDeque::new() }
     }
 
+    /// Puts the records of another behind these.
     pub(crate) fn append(&mut self, mut other: Self) {
-        match self.pieces.is_empty() {
-            true => *self = other,
-            false => self.pieces.append(&mut other.pieces),
+        if self.pieces.is_empty() {
+            *self = other;
+            return;
         }
+        if let (Some(last), Some(first)) = (self.pieces.back_mut(), other.pieces.front())
+            && last.records.len() + first.records.len() <= Piece::FULL
+        {
+            last.records.extend_from_slice(&first.records);
+            last.count += first.count;
+            other.pieces.pop_front();
+        }
+        self.pieces.append(&mut other.pieces);
     }
 
     /// Puts a record behind the others.

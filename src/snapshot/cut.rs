@@ -35,7 +35,7 @@ pub(crate) struct Cut {
 }
 
 /// What a section has records of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Of {
     Slice(i64),
     Definition(u32),
@@ -179,15 +179,13 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let most = most.max(1);
         // (To look at a spot takes less than to give out an entry.)
         const SPOTS: usize = 4;
-        let (mut looked, mut is_held) = (0, false);
-        while looked < most && !is_held {
-            match self.hold_some(most - looked) {
+        let (mut left, mut is_held) = (most.saturating_mul(SPOTS), false);
+        while left > 0 && !is_held {
+            match self.hold_some(left) {
                 None => is_held = true,
                 Some((of, run, spots)) => {
-                    looked += spots.div_ceil(SPOTS).max(1);
-                    if !run.is_empty() {
-                        cut.held.push_back((of, run));
-                    }
+                    left = left.saturating_sub(spots.max(1));
+                    cut.keep(of, run);
                 }
             }
         }
@@ -256,6 +254,15 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
 }
 
 impl Cut {
+    /// Keeps what has been held until it is given out. (Most often it is of the same as what was held before, and has few records.)
+    fn keep(&mut self, of: Of, run: Run) {
+        match self.held.back_mut() {
+            _ if run.is_empty() => {}
+            Some((last, kept)) if *last == of => kept.append(run),
+            _ => self.held.push_back((of, run)),
+        }
+    }
+
     /// Writes the next piece of what has been held, if there is one, as a section; how many records that has.
     fn give(&mut self, out: &mut Vec<u8>) -> Option<usize> {
         let (of, piece) = loop {
