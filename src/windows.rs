@@ -333,7 +333,7 @@ impl Windows {
 
     /// Fires windows without events, too: a key without events in a window gets a pane there, with what the
     /// aggregate [says of no events](crate::Aggregate::empty), if it has some in a window that ended at most
-    /// `horizon` before. The end of input adds none after the last event.
+    /// `horizon` before. The end of input adds none that begins after the last event and after what the watermark had reached.
     ///
     /// For windows on a grid (not sessions, nor global) with the default trigger and accumulation. Firing a window
     /// costs a look at all keys of the horizon, and their slices are kept for as long; with allowed lateness each pane

@@ -3,7 +3,10 @@
 
 use chrono::TimeDelta;
 use floodmark::snapshot::{Chain, SnapshotId, SnapshotKind, SnapshotProgress, part_of};
-use floodmark::{Aggregate, Config, Count, LateFiring, Sum, Suspect, Timestamp, Trigger, Windowing, Windows};
+use floodmark::{
+    Aggregate, Config, Count, LateFiring, LearnedDisorder, Sum, Suspect, Timestamp, Trigger, Windowing,
+    Windows,
+};
 use proptest::prelude::*;
 
 type Kernel = Windowing<u64, i64, (Count, Sum<fn(&i64) -> i64, i64>)>;
@@ -746,7 +749,7 @@ fn told(config: &Config, turns: &[Turn], rescales: bool) -> (Vec<Vec<Told>>, u64
     let fresh = || -> Small { config.clone().build((Count, Sum::of(value))).unwrap() };
     let mut kernels = vec![fresh()];
     let inputs = [kernels[0].add_partition(), kernels[0].add_partition()];
-    let (mut marks, mut told) = ([0, 0], Vec::new());
+    let (mut marks, mut latest, mut told) = ([0, 0], 0, Vec::new());
     let poll = |kernels: &mut Vec<Small>, told: &mut Vec<Vec<Told>>| {
         let mut panes: Vec<Told> = Vec::new();
         for kernel in kernels {
@@ -759,19 +762,24 @@ fn told(config: &Config, turns: &[Turn], rescales: bool) -> (Vec<Vec<Told>>, u64
         panes.sort_unstable();
         told.push(panes);
     };
+    let set = |kernels: &mut Vec<Small>, second: bool, mark: i64| {
+        let mark = floodmark::Watermark::from_micros(mark);
+        for kernel in kernels {
+            kernel.set_watermark(inputs[usize::from(second)], mark).unwrap();
+        }
+    };
     for (number, turn) in turns.iter().enumerate() {
         match *turn {
             Turn::Event { key, time } => {
                 let place = part_of(&key, kernels.len() as u32) as usize;
-                let time = Timestamp::from_micros(marks[0].min(marks[1]) + time);
+                let time = marks[0].min(marks[1]) + time;
+                latest = latest.max(time);
+                let time = Timestamp::from_micros(time);
                 let _ = kernels[place].push(inputs[number % 2], time, key, number as i64).unwrap();
             }
             Turn::Rise { second, by } => {
                 marks[usize::from(second)] += by;
-                for kernel in &mut kernels {
-                    let mark = floodmark::Watermark::from_micros(marks[usize::from(second)]);
-                    kernel.set_watermark(inputs[usize::from(second)], mark).unwrap();
-                }
+                set(&mut kernels, second, marks[usize::from(second)]);
             }
             Turn::Poll => poll(&mut kernels, &mut told),
             Turn::Rescale(parts) => {
@@ -787,6 +795,11 @@ fn told(config: &Config, turns: &[Turn], rescales: bool) -> (Vec<Vec<Told>>, u64
             }
         }
     }
+    // How far the stream has come, each part knows from its own events only.
+    for second in [false, true] {
+        set(&mut kernels, second, marks[usize::from(second)].max(latest + 1));
+    }
+    poll(&mut kernels, &mut told);
     kernels.iter_mut().for_each(Small::finish);
     poll(&mut kernels, &mut told);
     (told, kernels.iter().map(|kernel| kernel.counters().late).sum())
@@ -797,8 +810,8 @@ proptest! {
 
     #[test]
     fn s5_however_often_state_is_moved_the_results_are_those_of_one_kernel(
-        turns in turns(),
-        windows in 0..4,
+        mut turns in turns(),
+        windows in 0..7,
         lateness in 0..20i64,
     ) {
         let late = |windows: Windows| windows.allowed_lateness(micros(lateness));
@@ -806,12 +819,59 @@ proptest! {
             0 => Config::windows([late(Windows::tumbling(micros(10)))]),
             1 => Config::windows([late(Windows::sliding(micros(12), micros(3)))]),
             2 => Config::windows([late(Windows::session(micros(4))), late(Windows::tumbling(micros(7)))]),
+            3 => Config::windows([late(Windows::tumbling(micros(6)).fill(micros(25)))]),
+            4 => Config::windows([late(Windows::sliding(micros(12), micros(4)).fill(micros(9))), Windows::tumbling(micros(5))]),
+            5 => {
+                // What is learned is less than what the host says, from the beginning on.
+                turns.splice(0..0, [false, true].map(|second| Turn::Rise { second, by: 0 }));
+                let learned = LearnedDisorder::percentile(90.0, micros(2000)).at_least(micros(1000));
+                Config::windows([late(Windows::tumbling(micros(10)))])
+                    .learned_disorder(learned.warm_up(2).memory(9))
+            }
             _ => Config::windows([late(
                 Windows::tumbling(micros(10)).trigger(Trigger::on_time().early_every_events(3)),
             )]),
         };
         prop_assert_eq!(told(&config, &turns, true), told(&config, &turns, false));
     }
+}
+
+#[test]
+fn s5_parts_go_on_with_what_all_have_learned() {
+    let build = || -> Windowing<u32, (), Count> {
+        let learned = LearnedDisorder::percentile(75.0, micros(1000)).warm_up(8);
+        Config::tumbling(micros(10)).learned_disorder(learned).build(Count).unwrap()
+    };
+    let restored = |bytes: &[u8]| build().restore(bytes).unwrap();
+    let mut kernel = build();
+    let input = kernel.add_partition();
+    let bound = |kernel: &Windowing<u32, (), Count>| kernel.partition(input).unwrap().disorder;
+    let push = |kernel: &mut Windowing<u32, (), Count>, time: i64, key: u32| {
+        let _ = kernel.push(input, Timestamp::from_micros(time), key, ()).unwrap();
+    };
+    push(&mut kernel, 5000, 0);
+    // Delays of 0 to 6, and of 0 for the first event.
+    (0..7).for_each(|delay| push(&mut kernel, 5000 - delay, delay as u32));
+    kernel.drain(usize::MAX, |_| ());
+    assert_eq!(bound(&kernel), Some(micros(4)));
+
+    let bytes = kernel.snapshot();
+    let mut parts: Vec<_> =
+        Chain::read(&[&bytes]).unwrap().split(3).unwrap().iter().map(|part| restored(part)).collect();
+    assert!(parts.iter().all(|part| bound(part) == Some(micros(4))));
+    let merge = |parts: &[Windowing<u32, (), Count>]| {
+        let taken: Vec<Vec<u8>> = parts.iter().map(Windowing::snapshot).collect();
+        let chains: Vec<Chain<'_>> = taken.iter().map(|bytes| Chain::read(&[bytes]).unwrap()).collect();
+        restored(&Chain::merge(&chains).unwrap())
+    };
+    assert_eq!(bound(&merge(&parts)), Some(micros(4)));
+
+    // One sees delays that the others do not: 24 events with those of before, of which 12 more come 500 late.
+    (0..12).for_each(|_| push(&mut parts[1], 4500, 1));
+    assert_eq!((bound(&parts[0]), bound(&parts[1])), (Some(micros(4)), Some(micros(511))));
+    let merged = merge(&parts);
+    assert_eq!(bound(&merged), Some(micros(511)));
+    assert_eq!(merged.watermark(), parts[0].watermark());
 }
 
 #[test]

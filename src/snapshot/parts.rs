@@ -47,12 +47,14 @@ impl<'a> Chain<'a> {
     /// partitions and watermarks, each with the keys that [`part_of`] says. The first of them has the counters.
     ///
     /// For the results to be those of one kernel each must know of the same watermarks: where the host sets them, it sets
-    /// them in all.
+    /// them in all. Where windows are [filled](crate::Windows::fill) it also sets, before it finishes them, one that is past the latest
+    /// event of all: a part knows how far the stream has come only from its own events and from that. Where partitions learn their bounds
+    /// each part goes on with what all have learned.
     ///
     /// # Errors
     ///
     /// When late events wait to be polled, or panes that do not follow from a key's own windows: poll until there is nothing, and
-    /// take the snapshot then. When windows without events are filled, which depends on all keys.
+    /// take the snapshot then.
     ///
     /// # Panics
     ///
@@ -83,12 +85,13 @@ impl<'a> Chain<'a> {
         Ok((0..parts).map(|number| part(number).write(self.head.configuration)).collect())
     }
 
-    /// Makes one snapshot of those of parts that have gone on side by side. Counters are summed.
+    /// Makes one snapshot of those of parts that have gone on side by side. Counters are summed, and so are the delays that bounds are
+    /// learned from: what the parts have in common since they were split counts once for each.
     ///
     /// # Errors
     ///
     /// When there are none. When they were not taken at the same watermark, of the same partitions and under the same
-    /// configuration, or what [`split`](Self::split) says; when partitions learn their bounds.
+    /// configuration, or what [`split`](Self::split) says.
     pub fn merge(parts: &[Self]) -> Result<Vec<u8>, RestoreError> {
         let [first, ..] = parts else {
             return Err(RestoreErrorKind::Chain { place: 0, since: None, before: None }.into());
@@ -132,9 +135,6 @@ impl<'a> State<'a> {
         let waits = || apart(part, "something waits to be polled: poll until there is nothing first");
         let head = &chain.head;
         let description: Description = whole(head.configuration, Section::Configuration)?;
-        if description.definitions.iter().any(|definition| definition.fill.is_some()) {
-            return Err(apart(part, "it fills windows without events, which depends on all keys"));
-        }
         let mut state = Self {
             progress: whole(head.progress, Section::Progress)?,
             slices: head.slices.iter().map(|&head| (head.slice, (head, Vec::new()))).collect(),

@@ -93,12 +93,23 @@ impl Delays {
         if self.counts.len() > BUCKETS || self.total != total || self.recorded < total {
             return Err("a partition's delays do not add up");
         }
-        if total >= u64::from(rules.memory) {
-            return Err("a partition remembers more delays than it may");
+        while self.total >= u64::from(rules.memory) {
+            self.forget();
         }
         self.counts.reserve_exact(BUCKETS - self.counts.len());
         self.find(rules);
         Ok(())
+    }
+
+    /// Takes in what another has seen. If that is too much to remember, half of it is forgotten when it is
+    /// [restored](Self::restored).
+    pub(super) fn absorb(&mut self, other: &Self) {
+        self.counts.resize(self.counts.len().max(other.counts.len()), 0);
+        for (count, other) in self.counts.iter_mut().zip(&other.counts) {
+            *count = count.saturating_add(*other);
+        }
+        self.total = self.counts.iter().map(|&count| u64::from(count)).sum();
+        self.recorded = self.recorded.saturating_add(other.recorded);
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -135,6 +146,18 @@ mod tests {
         }
         assert_eq!(latest(bucket(i64::MAX)), i64::MAX);
         assert_eq!(bucket(i64::MAX), BUCKETS - 1);
+    }
+
+    #[test]
+    fn s5_what_two_have_seen_is_not_more_than_may_be_remembered() {
+        let rules = Learning { ppm: 500_000, at_least: 0, at_most: 100, warm_up: 0, memory: 16 };
+        let (mut one, mut other) = (Delays::new(), Delays::new());
+        (0..10).for_each(|_| one.record(3, &rules));
+        (0..15).for_each(|_| other.record(40, &rules));
+        one.absorb(&other);
+        assert_eq!((one.total, one.recorded), (25, 25));
+        one.restored(&rules).unwrap();
+        assert_eq!((one.total, one.bound(&rules)), (12, latest(bucket(40))));
     }
 
     proptest! {

@@ -168,6 +168,14 @@ struct Learned {
     reached: i64,
 }
 
+impl Learned {
+    /// Takes in what another kernel has learned of the same partition.
+    fn absorb(&mut self, other: &Self) {
+        self.delays.absorb(&other.delays);
+        self.reached = self.reached.max(other.reached);
+    }
+}
+
 impl Lane {
     fn new(generation: u32, rules: &Rules) -> Self {
         let learned = rules.learning.map(|_| Learned { delays: Delays::new(), reached: i64::MIN });
@@ -895,8 +903,10 @@ impl Saved {
             if (lane.generation, lane.state, lane.bound) != (other.generation, other.state, other.bound) {
                 return Err("it has other partitions than the first, or has them in other states");
             }
-            if lane.learned.is_some() || other.learned.is_some() {
-                return Err("its partitions learn their bounds, each from the events that it has seen");
+            match (&mut lane.learned, &other.learned) {
+                (Some(learned), Some(other)) => learned.absorb(other),
+                (None, None) => {}
+                _ => return Err("it has partitions that learn their bounds where the first has others"),
             }
             lane.max_time = lane.max_time.max(other.max_time);
             lane.floor = lane.floor.max(other.floor);
