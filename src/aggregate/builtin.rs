@@ -4,8 +4,9 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::hint::select_unpredictable;
 use core::marker::PhantomData;
-use core::mem::size_of;
+use core::mem::{needs_drop, size_of};
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -178,6 +179,17 @@ fn is_unordered<T: PartialOrd>(value: &T) -> bool {
     value.partial_cmp(value).is_none()
 }
 
+/// Puts `right` in the place of `left` if it is to. Where that is no more than a few registers no branch decides, since how often it
+/// happens is a matter of chance.
+#[inline(always)]
+fn replace_if<T: Clone>(is_to: bool, left: &mut T, right: &T) {
+    if const { !needs_drop::<T>() && size_of::<T>() <= 2 * size_of::<u64>() } {
+        *left = select_unpredictable(is_to, right.clone(), left.clone());
+    } else if is_to {
+        left.clone_from(right);
+    }
+}
+
 macro_rules! extremes {
     ($($name:ident $wins:ident $label:literal;)+) => {$(
         impl<V, T: PartialOrd + Clone, F: Fn(&V) -> T> Aggregate<V> for $name<F, T> {
@@ -190,9 +202,7 @@ macro_rules! extremes {
             }
             #[inline(always)]
             fn combine(&self, left: &mut T, right: &T) {
-                if replaces(left, right, PartialOrd::$wins) {
-                    left.clone_from(right);
-                }
+                replace_if(replaces(left, right, PartialOrd::$wins), left, right);
             }
             #[inline(always)]
             fn lower(&self, acc: &T) -> T {
@@ -223,9 +233,7 @@ macro_rules! by_event_time {
             }
             #[inline(always)]
             fn combine(&self, left: &mut (Timestamp, T), right: &(Timestamp, T)) {
-                if PartialOrd::$wins(&right.0, &left.0) {
-                    left.clone_from(right);
-                }
+                replace_if(PartialOrd::$wins(&right.0, &left.0), left, right);
             }
             #[inline(always)]
             fn lower(&self, acc: &(Timestamp, T)) -> T {
