@@ -6,7 +6,8 @@
 use core::hash::Hash;
 use core::mem::needs_drop;
 
-use super::{BLOCK, Columns, Sides};
+use super::BLOCK;
+use super::columns::{Columns, Sides};
 use crate::aggregate::Aggregate;
 use crate::key::ToKey;
 use crate::slice::{Algebra, Dense, Entries, Hashing, Numbering, OpenPair};

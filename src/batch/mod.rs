@@ -3,27 +3,33 @@
 //! What makes an event cheap is that almost always nothing follows from it but that its partial and its partition's
 //! maximum change. So a batch is taken in runs of such events, and whatever ends a run goes the way of a single event.
 
+mod add;
+mod columns;
 mod find;
+mod input;
 mod outcomes;
+mod source;
 
-use alloc::vec::Vec;
 use core::fmt;
 use core::hash::Hash;
 use core::hint::black_box;
-use core::ops::RangeInclusive;
 
+use add::{Stop, add_all, add_all_to_one, add_each, hold_all};
+use columns::{Columns, Parts, Sides};
 use find::{ByHash, ByIndex, Find, Holding};
+use input::Through;
+pub use input::{Partitions, Times};
 pub(crate) use outcomes::Outcomes;
 pub use outcomes::{Exception, Exceptions};
+use source::{Each, One, Source};
 
 use crate::aggregate::Aggregate;
 use crate::error::{Rejected, UnequalColumns};
 use crate::key::ToKey;
-use crate::operator::{Offered, Windowing};
+use crate::operator::Windowing;
 use crate::output::Admission;
-use crate::slice::{Algebra, Entries, OpenPair, Tables};
 use crate::time::Timestamp;
-use crate::watermark::{Partition, Progress, Watch, WatchBlock, WatchEach, WatchOne, Watched};
+use crate::watermark::{Partition, Watch, WatchBlock};
 
 /// Events that are looked at together.
 const BLOCK: usize = 256;
@@ -31,119 +37,6 @@ const BLOCK: usize = 256;
 const SHORT: usize = 32;
 /// If a snapshot has to hold something for one of so many events, what they change is found before the first is held.
 const OFTEN: usize = 16;
-
-/// The times of a batch's events.
-///
-/// ```
-/// use floodmark::{Timestamp, Times};
-///
-/// let times = [Timestamp::from_micros(1_000_000), Timestamp::from_micros(2_000_000)];
-/// assert_eq!(Times::from(&times[..]).len(), Times::seconds(&[1, 2]).len());
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct Times<'a>(Column<'a>);
-
-#[derive(Clone, Copy, Debug)]
-enum Column<'a> {
-    Timestamps(&'a [Timestamp]),
-    /// In units of so many microseconds.
-    Units(&'a [i64], i64),
-    Nanos(&'a [i64]),
-}
-
-impl<'a> Times<'a> {
-    /// Seconds since 1970-01-01T00:00:00Z. What does not fit 64 bits of microseconds is rejected as out of range
-    /// (T2), here and in the others.
-    pub const fn seconds(times: &'a [i64]) -> Self {
-        Self(Column::Units(times, 1_000_000))
-    }
-
-    /// Milliseconds since 1970-01-01T00:00:00Z.
-    pub const fn millis(times: &'a [i64]) -> Self {
-        Self(Column::Units(times, 1_000))
-    }
-
-    /// Microseconds since 1970-01-01T00:00:00Z.
-    pub const fn micros(times: &'a [i64]) -> Self {
-        Self(Column::Units(times, 1))
-    }
-
-    /// Nanoseconds since 1970-01-01T00:00:00Z; digits below a microsecond are cut off toward the past.
-    pub const fn nanos(times: &'a [i64]) -> Self {
-        Self(Column::Nanos(times))
-    }
-
-    /// How many there are.
-    pub const fn len(&self) -> usize {
-        match self.0 {
-            Column::Timestamps(times) => times.len(),
-            Column::Units(times, _) | Column::Nanos(times) => times.len(),
-        }
-    }
-
-    /// Whether there are none.
-    pub const fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Those from `first` on, and how many microseconds their unit has; or fewer of them, in a buffer, where they have to
-    /// be converted.
-    fn starting<'b>(&self, first: usize, buffer: &'b mut [i64; BLOCK]) -> (&'b [i64], i64)
-    where
-        'a: 'b,
-    {
-        fn convert<T: Copy>(times: &[T], buffer: &mut [i64; BLOCK], in_micros: impl Fn(T) -> i64) -> usize {
-            buffer.iter_mut().zip(times).for_each(|(place, &time)| *place = in_micros(time));
-            times.len().min(BLOCK)
-        }
-        let count = match self.0 {
-            Column::Units(times, micros) => return (&times[first..], micros),
-            Column::Timestamps(times) => convert(&times[first..], buffer, Timestamp::as_micros),
-            Column::Nanos(times) => convert(&times[first..], buffer, |time| time.div_euclid(1_000)),
-        };
-        (&buffer[..count], 1)
-    }
-}
-
-impl<'a> From<&'a [Timestamp]> for Times<'a> {
-    fn from(times: &'a [Timestamp]) -> Self {
-        Self(Column::Timestamps(times))
-    }
-}
-
-impl<'a> From<&'a Vec<Timestamp>> for Times<'a> {
-    fn from(times: &'a Vec<Timestamp>) -> Self {
-        Self::from(times.as_slice())
-    }
-}
-
-/// Through which partitions a batch's events came: one for all, or one for each.
-#[derive(Clone, Copy, Debug)]
-pub struct Partitions<'a>(Through<'a>);
-
-#[derive(Clone, Copy, Debug)]
-enum Through<'a> {
-    One(Partition),
-    Each(&'a [Partition]),
-}
-
-impl From<Partition> for Partitions<'_> {
-    fn from(partition: Partition) -> Self {
-        Self(Through::One(partition))
-    }
-}
-
-impl<'a> From<&'a [Partition]> for Partitions<'a> {
-    fn from(partitions: &'a [Partition]) -> Self {
-        Self(Through::Each(partitions))
-    }
-}
-
-impl<'a> From<&'a Vec<Partition>> for Partitions<'a> {
-    fn from(partitions: &'a Vec<Partition>) -> Self {
-        Self::from(partitions.as_slice())
-    }
-}
 
 /// What became of a batch.
 #[derive(Clone, Copy)]
@@ -170,16 +63,6 @@ impl fmt::Debug for Batch<'_> {
         let (accepted, exceptions) = (self.accepted, self.exceptions());
         f.debug_struct("Batch").field("accepted", &accepted).field("exceptions", &exceptions).finish()
     }
-}
-
-/// Why a run of events ended.
-enum Stop {
-    /// There are no more.
-    End,
-    /// The next one is not one of those that hardly anything follows from.
-    Other,
-    /// The last one has changed the heap that its partial owns.
-    Heap { before: usize, after: usize },
 }
 
 impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
@@ -695,332 +578,5 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             Err(reason) => Err(Rejected::new(index, reason)),
         };
         self.outcomes.push(index, outcome);
-    }
-}
-
-/// Holds all that the events of a block are about to change for the snapshot that is being taken: all is found before the first
-/// is held, so that misses overlap.
-#[inline(never)]
-fn hold_all<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>, F: Find<K, V, A, Q>>(
-    _: F,
-    algebra: &Algebra<K, V, A>,
-    pair: &mut OpenPair<'_, K, A::Acc>,
-    events: &Columns<'_, Q, V>,
-) {
-    let mut noted = [(0, 0); BLOCK];
-    let mut count = 0;
-    for (event, time, key, _) in events.all() {
-        let side = usize::from(time.wrapping_mul(events.unit) >= pair.edge);
-        let place = F::place(&algebra.hashing, key, events.indices.get(event));
-        let (spot, is_new) = F::note(&mut pair.tables[side], place, key, &algebra.hashing);
-        // (No branch for what may well be random.)
-        noted[count % BLOCK] = (side, spot);
-        count += usize::from(is_new);
-    }
-    for &(side, spot) in &noted[..count] {
-        F::put_held(&mut pair.tables[side], spot);
-    }
-}
-
-/// [`add_each`] for events that have been watched, as a function of its own, so that these few lines have all
-/// registers: worth a call for many events.
-#[inline(never)]
-fn add_all<'a, K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>>(
-    find: impl Find<K, V, A, Q>,
-    algebra: &Algebra<K, V, A>,
-    tables: impl Tables<K, A::Acc>,
-    events: &Columns<'a, Q, V>,
-    each: impl Iterator<Item = (usize, i64, &'a Q, &'a V)>,
-    in_micros: impl Fn(i64) -> Option<i64>,
-) -> (usize, Stop) {
-    add_each(find, algebra, tables, &mut Watched, events, each, in_micros)
-}
-
-/// Takes events into tables for as long as hardly anything follows from them; how many, and why no more.
-#[inline(always)]
-fn add_each<'a, K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>, F: Find<K, V, A, Q>>(
-    _: F,
-    algebra: &Algebra<K, V, A>,
-    mut tables: impl Tables<K, A::Acc>,
-    watch: &mut impl Watch,
-    events: &Columns<'a, Q, V>,
-    each: impl Iterator<Item = (usize, i64, &'a Q, &'a V)>,
-    in_micros: impl Fn(i64) -> Option<i64>,
-) -> (usize, Stop) {
-    for (event, time, key, value) in each {
-        let Some(time) = in_micros(time).filter(|&time| watch.passes(event, time)) else {
-            return (event, Stop::Other);
-        };
-        let Some(table) = tables.at(time) else { return (event, Stop::Other) };
-        let at = Timestamp::from_micros(time);
-        let place = F::place(&algebra.hashing, key, events.indices.get(event));
-        if let Some(partial) = F::get(table, place, key) {
-            let before = algebra.aggregate.heap_bytes(partial);
-            algebra.aggregate.add(partial, at, value);
-            let after = algebra.aggregate.heap_bytes(partial);
-            if before != after {
-                watch.note(event, time);
-                return (event + 1, Stop::Heap { before, after });
-            }
-        } else if !F::add_absent(algebra, table, place, key, (at, value)) {
-            return (event, Stop::Other);
-        }
-        watch.note(event, time);
-    }
-    (events.times.len(), Stop::End)
-}
-
-/// The same for events that all have one key, because keys take no memory.
-#[inline(always)]
-fn add_all_to_one<K: Hash + Eq + Clone, V, A: Aggregate<V>, Q: ToKey<K>>(
-    algebra: &Algebra<K, V, A>,
-    table: &mut Entries<K, A::Acc>,
-    events: &Columns<'_, Q, V>,
-) -> (usize, Stop) {
-    let Some(key) = events.keys.first() else { return (0, Stop::End) };
-    let Some(partial) = table.get_mut(algebra.hashing.hash(key), key) else { return (0, Stop::Other) };
-    for (taken, (&time, value)) in events.times.iter().zip(events.values).enumerate() {
-        let before = algebra.aggregate.heap_bytes(partial);
-        algebra.aggregate.add(partial, Timestamp::from_micros(time.wrapping_mul(events.unit)), value);
-        let after = algebra.aggregate.heap_bytes(partial);
-        if before != after {
-            return (taken + 1, Stop::Heap { before, after });
-        }
-    }
-    (events.times.len(), Stop::End)
-}
-
-/// Events of a batch.
-struct Columns<'a, Q, V> {
-    /// The index of the first of them in the batch.
-    first: usize,
-    times: &'a [i64],
-    /// Microseconds in a unit of the times.
-    unit: i64,
-    keys: &'a [Q],
-    values: &'a [V],
-    /// Of the keys, where those have one; else none.
-    indices: &'a [u32],
-}
-
-impl<'a, Q, V> Columns<'a, Q, V> {
-    /// The events from one place to another.
-    fn part(&self, from: usize, to: usize) -> Self {
-        let Self { first, times, unit, keys, values, indices } = *self;
-        Self {
-            first: first + from,
-            times: &times[from..to],
-            unit,
-            keys: &keys[from..to],
-            values: &values[from..to],
-            indices: if indices.is_empty() { indices } else { &indices[from..to] },
-        }
-    }
-
-    /// All events: the place, time, key and value of each.
-    #[inline(always)]
-    fn all(&self) -> impl Iterator<Item = (usize, i64, &'a Q, &'a V)> + use<'a, Q, V> {
-        let events = self.times.iter().zip(self.keys).zip(self.values).enumerate();
-        events.map(|(place, ((&time, key), value))| (place, time, key, value))
-    }
-
-    /// Those at some places.
-    #[inline(always)]
-    fn listed(&self, places: &[u8]) -> impl Iterator<Item = (usize, i64, &'a Q, &'a V)> {
-        let Self { times, keys, values, .. } = *self;
-        places.iter().map(move |&place| {
-            let place = usize::from(place);
-            (place, times[place], &keys[place], &values[place])
-        })
-    }
-
-    /// A time in microseconds, if it fits.
-    #[inline(always)]
-    fn in_micros(&self, time: i64) -> Option<i64> {
-        time.checked_mul(self.unit)
-    }
-
-    /// The first time in units that is not before an instant.
-    fn first_from(&self, micros: i64) -> Option<i64> {
-        self.last_before(micros)?.checked_add(1)
-    }
-
-    /// The last time in units that is before an instant.
-    fn last_before(&self, micros: i64) -> Option<i64> {
-        Some(micros.checked_sub(1)?.div_euclid(self.unit))
-    }
-
-    /// The time of an event, or the end of time that it lies beyond.
-    fn time(&self, place: usize) -> i64 {
-        self.times[place].saturating_mul(self.unit)
-    }
-
-    /// The latest of so many events, if those are any.
-    fn latest(&self, from: usize, count: usize) -> Option<i64> {
-        self.times[from..from + count].iter().max().and_then(|&latest| self.in_micros(latest))
-    }
-
-    fn event(&self, place: usize, partition: Partition) -> Offered<'a, Q, V> {
-        let time = Timestamp::from_micros(self.time(place));
-        Offered { partition, time, key: &self.keys[place], value: &self.values[place] }
-    }
-}
-
-/// On which sides of an edge some times are.
-#[derive(Clone, Copy)]
-enum Sides {
-    Before,
-    After,
-    Both,
-}
-
-impl Sides {
-    /// That of times that are all in a range, if they are.
-    #[inline(always)]
-    fn of(times: &[i64], range: RangeInclusive<i64>, edge: i64) -> Option<Self> {
-        let (from, last) = range.into_inner();
-        // By the signs of differences, so that no time takes a branch. (Where the range is not empty at least one of the
-        // two differences of a time that is outside is negative, even if they overflow.)
-        let (mut outside, mut before, mut after) = (0, 0, 0);
-        for &time in times {
-            outside |= time.wrapping_sub(from) | last.wrapping_sub(time);
-            before |= time.wrapping_sub(edge);
-            after |= !time.wrapping_sub(edge);
-        }
-        match (outside < 0 || last < from, before < 0, after < 0) {
-            (true, ..) => None,
-            (_, true, true) => Some(Self::Both),
-            (_, true, false) => Some(Self::Before),
-            (_, false, _) => Some(Self::After),
-        }
-    }
-}
-
-/// The places of a block's events that are late for all windows, and those of the others.
-struct Parts {
-    late: [u8; BLOCK],
-    open: [u8; BLOCK],
-    lates: usize,
-    opens: usize,
-    /// The latest of the times before each, or the beginning of time.
-    before: [i64; BLOCK],
-}
-
-impl Parts {
-    /// Of times that each are late, from the earliest that may be to where slices are that some window still takes; or in
-    /// the range of two slices that are open.
-    fn of(times: &[i64], (earliest, late_before, from, last): (i64, i64, i64, i64)) -> Option<Self> {
-        let (late, open, before) = ([0; BLOCK], [0; BLOCK], [i64::MIN; BLOCK]);
-        let mut parts = Self { late, open, lates: 0, opens: 0, before };
-        let (mut is_other, mut latest) = (false, i64::MIN);
-        for (place, &time) in times.iter().enumerate() {
-            // (No branch: half of them may be late.)
-            let is_late = time < late_before;
-            is_other |= (time < earliest) | (time > last) | (!is_late & (time < from));
-            parts.before[place % BLOCK] = latest;
-            latest = latest.max(time);
-            parts.late[parts.lates % BLOCK] = place as u8;
-            parts.open[parts.opens % BLOCK] = place as u8;
-            parts.lates += usize::from(is_late);
-            parts.opens += usize::from(!is_late);
-        }
-        (!is_other).then_some(parts)
-    }
-
-    fn late(&self) -> &[u8] {
-        &self.late[..self.lates]
-    }
-
-    fn open(&self) -> &[u8] {
-        &self.open[..self.opens]
-    }
-}
-
-/// The partitions of a block's events.
-trait Source: Copy {
-    /// The same for the events from one on.
-    fn from(self, place: usize) -> Self;
-
-    /// The partition of the event at a place.
-    fn of(self, place: usize) -> Partition;
-
-    /// Comes before a watch over a block of so many events.
-    fn look_at_all(self, progress: &mut Progress, events: usize);
-
-    /// The watch over events that all are of one partition.
-    fn watch_all(self, progress: &mut Progress) -> Option<WatchOne<'_>>;
-
-    type Watch<'a>: Watch + WatchBlock
-    where
-        Self: 'a;
-
-    /// The watch over events from the one at a place on.
-    fn watch<'a>(self, progress: &'a mut Progress, from: usize) -> Self::Watch<'a>
-    where
-        Self: 'a;
-}
-
-#[derive(Clone, Copy)]
-struct One(Partition);
-
-#[derive(Clone, Copy)]
-struct Each<'a>(&'a [Partition]);
-
-impl Source for One {
-    fn from(self, _: usize) -> Self {
-        self
-    }
-
-    fn of(self, _: usize) -> Partition {
-        self.0
-    }
-
-    #[inline(always)]
-    fn look_at_all(self, _: &mut Progress, _: usize) {}
-
-    #[inline(always)]
-    fn watch_all(self, progress: &mut Progress) -> Option<WatchOne<'_>> {
-        Some(progress.watch_one(self.0))
-    }
-
-    type Watch<'a> = WatchOne<'a>;
-
-    #[inline(always)]
-    fn watch<'a>(self, progress: &'a mut Progress, _: usize) -> WatchOne<'a>
-    where
-        Self: 'a,
-    {
-        progress.watch_one(self.0)
-    }
-}
-
-impl Source for Each<'_> {
-    fn from(self, place: usize) -> Self {
-        Self(&self.0[place..])
-    }
-
-    fn of(self, place: usize) -> Partition {
-        self.0[place]
-    }
-
-    fn look_at_all(self, progress: &mut Progress, events: usize) {
-        progress.look_at_all(events);
-    }
-
-    fn watch_all(self, _: &mut Progress) -> Option<WatchOne<'_>> {
-        None
-    }
-
-    type Watch<'a>
-        = WatchEach<'a>
-    where
-        Self: 'a;
-
-    #[inline(always)]
-    fn watch<'a>(self, progress: &'a mut Progress, from: usize) -> WatchEach<'a>
-    where
-        Self: 'a,
-    {
-        progress.watch_each(&self.0[from..])
     }
 }

@@ -8,12 +8,12 @@
 
 mod asides;
 mod cell;
+mod cut;
 mod session;
 mod timers;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BinaryHeap, VecDeque};
-use alloc::vec;
 use alloc::vec::Vec;
 use core::cmp::{Ordering, Reverse};
 use core::hash::Hash;
@@ -24,6 +24,7 @@ use hashbrown::HashTable;
 pub(crate) use asides::{Asides, PutAside};
 pub(crate) use cell::{Cell, Emission, Replaced, State};
 use cell::{Due, Tick, Triggers};
+use cut::Cut;
 use timers::{Timer, Timers};
 
 use crate::aggregate::Aggregate;
@@ -124,24 +125,6 @@ pub(crate) struct Keyed<K, T> {
     /// The snapshot that is being taken.
     cut: Option<Box<Cut<K, T>>>,
 }
-
-/// Appends a cell, or that it is gone.
-type PutCell<K, T> = fn(u32, Option<&Cell<K, T>>, &mut Vec<u8>);
-
-/// What a snapshot that is being taken still has to hold: what a cell was is encoded before the cell changes.
-#[derive(Debug)]
-struct Cut<K, T> {
-    put: PutCell<K, T>,
-    /// A bit for each cell that is still to be held.
-    cells: Vec<u64>,
-    next: usize,
-    /// It holds what has changed, and so what has gone.
-    is_of_changes: bool,
-    run: Run,
-}
-
-/// Bits in a word of them.
-const WORD: usize = u64::BITS as usize;
 
 #[derive(Debug)]
 struct Slot<K, T> {
@@ -246,93 +229,6 @@ impl<K, T> Keyed<K, T> {
 
     pub(crate) fn last_fired(&self) -> Option<(i64, i64)> {
         self.last_fired
-    }
-
-    // Snapshots that are taken in steps.
-
-    /// A cell is about to change.
-    #[inline(always)]
-    fn change(&mut self, id: u32) {
-        if self.changed.is_some() {
-            self.note_change(id as usize);
-        }
-    }
-
-    #[inline(never)]
-    fn note_change(&mut self, id: usize) {
-        let (word, bit) = (id / WORD, 1 << (id % WORD));
-        if let Some(changed) = &mut self.changed {
-            if changed.len() <= word {
-                changed.resize(self.cells.len().div_ceil(WORD).max(word + 1), 0);
-            }
-            changed[word] |= bit;
-        }
-        if let Some(cut) = &mut self.cut
-            && let Some(left) = cut.cells.get_mut(word)
-            && *left & bit != 0
-        {
-            *left &= !bit;
-            cut.hold(id, &self.cells);
-        }
-    }
-
-    /// Begins to hold all cells or, with `only_changed`, those that have changed since the last snapshot began, if that is
-    /// known; whether it is those.
-    pub(crate) fn begin_cut(
-        &mut self,
-        (put, put_aside): (PutCell<K, T>, PutAside<K, T>),
-        only_changed: bool,
-    ) -> bool {
-        self.asides.begin_cut(put_aside);
-        let changed = self.changed.replace(Vec::new()).filter(|_| only_changed);
-        let is_of_changes = changed.is_some();
-        let all = || vec![u64::MAX; self.cells.len().div_ceil(WORD)];
-        let cells = changed.unwrap_or_else(all);
-        self.cut = Some(Box::new(Cut { put, cells, next: 0, is_of_changes, run: Run::new() }));
-        is_of_changes
-    }
-
-    /// Holds some cells, and gives out what has been held, and how many it has looked at; none if all are held.
-    pub(crate) fn hold_some(&mut self, most: usize) -> Option<(Run, usize)> {
-        let cut = self.cut.as_mut()?;
-        let mut looked = 0;
-        while looked < most
-            && let Some(word) = cut.cells.get_mut(cut.next)
-        {
-            looked += 1;
-            match word.trailing_zeros() {
-                u64::BITS => cut.next += 1,
-                bit => {
-                    *word &= *word - 1;
-                    cut.hold(cut.next * WORD + bit as usize, &self.cells);
-                }
-            }
-        }
-        let run = cut.run.take();
-        if looked == 0 && run.is_empty() {
-            self.cut = None;
-            return None;
-        }
-        Some((run, looked))
-    }
-
-    /// The same for panes that have been set aside.
-    pub(crate) fn hold_asides(&mut self, most: usize) -> Option<(Run, usize)> {
-        self.asides.hold_some(most)
-    }
-
-    pub(crate) fn end_cut(&mut self) {
-        self.cut = None;
-        self.asides.end_cut();
-    }
-}
-
-impl<K, T> Cut<K, T> {
-    fn hold(&mut self, id: usize, cells: &[Option<Slot<K, T>>]) {
-        let cell = cells.get(id).and_then(Option::as_ref).map(|slot| &slot.cell);
-        if cell.is_some() || self.is_of_changes {
-            self.run.put(|records| (self.put)(id as u32, cell, records));
-        }
     }
 }
 

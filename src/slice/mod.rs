@@ -8,7 +8,9 @@ mod front;
 mod hashing;
 mod ids;
 mod marks;
+mod open;
 mod paged;
+mod pool;
 mod sealed;
 mod slide;
 mod store;
@@ -21,10 +23,11 @@ pub(crate) use entries::Entries;
 pub(crate) use hashing::{Hashing, Numbering};
 pub(crate) use ids::Ids;
 pub(crate) use marks::{Marks, PutEntry, Run};
+pub(crate) use open::{OpenPair, Tables};
 pub(crate) use paged::Paged;
 pub(crate) use sealed::Sealed;
 pub(crate) use slide::Slide;
-pub(crate) use store::{CutSlice, OpenPair, Slice, Store, Tables};
+pub(crate) use store::{CutSlice, Slice, Store};
 pub(crate) use table::{Table, spots_for, table_bytes};
 
 /// Room for a few entries more, so that what grows slowly need not move each time.
