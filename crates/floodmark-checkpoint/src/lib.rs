@@ -45,7 +45,8 @@
 //!
 //! # Limits
 //!
-//! An object is written by one request, so a snapshot, or a savepoint as a whole, must not be larger than the storage allows for that (5 GB in S3).
+//! Snapshots of more than 64 MB are written in parts of that size (of which S3 takes 10,000). A savepoint as a whole is written by one request, so
+//! that no other has its name, and must not be larger than the storage allows for that (5 GB in S3).
 //! Calls wait for the storage: who must not wait hands the [`Writer`] to a thread ([`Background`]).
 
 #![forbid(unsafe_code)]

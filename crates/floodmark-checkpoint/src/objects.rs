@@ -11,6 +11,9 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload}
 
 use crate::error::Error;
 
+/// Objects of more bytes than this are written in parts of so many: services take only so much in one request (S3 five gigabytes).
+const PART: usize = if cfg!(test) { 1000 } else { 64 << 20 };
+
 /// Where objects are.
 #[derive(Clone)]
 pub(crate) struct Objects {
@@ -97,8 +100,14 @@ impl Objects {
         }
     }
 
+    /// Writes an object, in the place of one that is there.
     pub(crate) fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
-        let put = self.put_in(PutMode::Overwrite, self.path(name)?, bytes);
+        let path = self.path(name)?;
+        // (A file gets its name when all of it is there.)
+        let put = match self.folder.is_none() && bytes.len() > PART {
+            true => self.put_in_parts(path, bytes),
+            false => self.put_in(PutMode::Overwrite, path, bytes),
+        };
         put.map_err(|error| Error::storage("write", name, error))
     }
 
@@ -117,6 +126,25 @@ impl Objects {
         let store = Arc::clone(&self.store);
         let options = PutOptions::from(mode);
         self.wait(async move { store.put_opts(&path, PutPayload::from(bytes), options).await.map(drop) })
+    }
+
+    fn put_in_parts(&self, path: Path, bytes: Vec<u8>) -> Result<(), object_store::Error> {
+        let store = Arc::clone(&self.store);
+        self.wait(async move {
+            let mut upload = store.put_multipart(&path).await?;
+            let parts = async {
+                for part in bytes.chunks(PART) {
+                    upload.put_part(PutPayload::from(part.to_vec())).await?;
+                }
+                upload.complete().await.map(drop)
+            };
+            let put = parts.await;
+            if put.is_err() {
+                // What has come of it would be kept, and paid for. (That it went wrong is what is told.)
+                let _ = upload.abort().await;
+            }
+            put
+        })
     }
 
     pub(crate) fn is_there(&self, name: &str) -> Result<bool, Error> {
@@ -278,6 +306,18 @@ impl Drop for Threads {
 #[cfg(all(test, feature = "fs"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn large_objects_are_written_in_parts() {
+        let objects = Objects::memory();
+        for bytes in [0, 1, PART - 1, PART, PART + 1, 2 * PART, 5 * PART / 2] {
+            let written: Vec<u8> = (0..bytes).map(|place| (place % 251) as u8).collect();
+            objects.put("one", written.clone()).unwrap();
+            let Some(Got::Bytes(read)) = objects.get("one", Some(bytes as u64)).unwrap() else { panic!() };
+            assert!(read == written, "{bytes} bytes");
+        }
+        assert_eq!(objects.names("").unwrap(), ["one"]);
+    }
 
     #[test]
     fn what_is_written_to_a_folder_is_synced() {

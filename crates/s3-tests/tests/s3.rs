@@ -163,6 +163,34 @@ fn a_kernel_is_stored_by_its_changes_restored_and_compacted() {
 }
 
 #[test]
+fn a_large_snapshot_is_written_in_parts() {
+    let server = Server::start();
+    let store = store(&server, 2);
+    let fresh = || -> Windowing<String, (), Count> {
+        Config::tumbling(TimeDelta::seconds(1)).ascending().build(Count).unwrap()
+    };
+    let mut kernel = fresh();
+    let input = kernel.add_partition();
+    for number in 0..70 {
+        let key = format!("{number}{}", "x".repeat(1 << 20));
+        let _ = kernel.push(input, Timestamp::from_micros(0), key, ()).unwrap();
+    }
+    let state = || State { kernels: vec![kernel.snapshot()], ..State::default() };
+    let mut writer = store.begin().unwrap();
+    // A part is not taken, however often it is tried: nothing is left of the others.
+    server.plan("PUT", "/data/", TRIES, Fault::Refused(503));
+    assert!(writer.save(state()).unwrap_err().is_storage());
+    assert_eq!((server.heal(), data(&server)), (0, vec![]));
+    // One whose answer is lost is written again.
+    server.plan("PUT", "/data/", 1, Fault::Done(500));
+    assert_eq!(writer.save(state()).unwrap().number, 1);
+    assert_eq!((server.heal(), data(&server).len()), (0, 1));
+    let mut restored = fresh().restore_chain(&newest(&store).chain(0).unwrap()).unwrap();
+    restored.finish();
+    assert_eq!(restored.drain(usize::MAX, |pane| assert_eq!(pane.value, 1)), 70);
+}
+
+#[test]
 fn of_two_writers_that_resume_from_the_same_checkpoint_the_second_to_store_is_told() {
     let server = Server::start();
     let store = store(&server, 2);
