@@ -9,6 +9,7 @@ mod streams;
 
 use std::time::Instant;
 
+use floodmark::snapshot::SnapshotProgress;
 use hashbrown::HashMap;
 use hdrhistogram::Histogram;
 use streams::{Checksum, SECOND, Shape, Stream, by_hand, count_and_sum, kernel, push};
@@ -19,6 +20,9 @@ const SLIDING: (i64, i64) = (10 * SECOND, 2 * SECOND);
 /// Events in a batch, and panes that are drained in one go.
 const BATCH: usize = 1024;
 const DRAINED: usize = 1000;
+/// Pushes for each step of a snapshot, and entries that one gives out.
+const PUSHES: usize = 10;
+const ENTRIES: usize = 100;
 
 fn main() {
     // As a test it runs once, and small.
@@ -27,13 +31,14 @@ fn main() {
     // Five events a key and window; what is left after two windows fires at the end.
     let stream = Stream::generate(Shape::new(11 * keys as usize, keys, keys as i64 / 2));
     println!(
-        "{:34}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
+        "{:44}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
         "µs", "calls", "p50", "p99", "p99.9", "p99.99", "longest"
     );
     growing(&stream, 5 * keys as usize);
     for (kind, (size, slide)) in [("tumbling", TUMBLING), ("sliding", SLIDING)] {
         let checksum = firing(&stream, kind, (size, slide));
         assert_eq!(checksum, by_hand(&stream, size, slide));
+        assert_eq!(checksum, writing(&stream, kind, (size, slide)));
         println!("{checksum:x?}");
     }
 }
@@ -88,6 +93,42 @@ fn firing(stream: &Stream, kind: &str, window: (i64, i64)) -> Checksum {
     checksum
 }
 
+/// The same one by one, and snapshots of it all are written meanwhile, one after the other.
+fn writing(stream: &Stream, kind: &str, window: (i64, i64)) -> Checksum {
+    let (mut windows, partitions) = kernel(stream, window, count_and_sum());
+    let mut pushes = Calls::new(format!("{kind}, snapshots: push"));
+    let mut drains = Calls::new(format!("{kind}, snapshots: drain of one"));
+    let mut steps = Calls::new(format!("{kind}, snapshots: step of {ENTRIES} entries"));
+    let mut last = Calls::new(format!("{kind}, snapshots: the last drain"));
+    let (mut checksum, mut bytes) = (Checksum::default(), Vec::with_capacity(1 << 16));
+    for i in 0..stream.times.len() {
+        pushes.time(|| push(&mut windows, partitions[0], stream, i));
+        // As many panes as keys come with each slide, and not quite as many events.
+        for _ in 0..2 {
+            drains.time(|| streams::drain_some(&mut windows, &mut checksum, 1));
+        }
+        if i.is_multiple_of(PUSHES) {
+            bytes.clear();
+            steps.time(|| match windows.write_snapshot(ENTRIES, &mut bytes) {
+                SnapshotProgress::None => _ = windows.begin_snapshot(None).expect("none is being taken"),
+                SnapshotProgress::More | SnapshotProgress::Done(_) => {}
+            });
+        }
+    }
+    windows.abandon_snapshot();
+    windows.finish();
+    loop {
+        let (count, nanos) = timed(|| streams::drain_some(&mut windows, &mut checksum, 1));
+        if count == 0 {
+            last.note(nanos);
+            break;
+        }
+        drains.note(nanos);
+    }
+    [pushes, drains, steps, last].iter().for_each(Calls::report);
+    checksum
+}
+
 /// What a call gives, and how many nanoseconds it took.
 fn timed<R>(call: impl FnOnce() -> R) -> (R, u64) {
     let start = Instant::now();
@@ -117,7 +158,7 @@ impl Calls {
     }
 
     fn report(&self) {
-        print!("{:34}{:>10}", self.name, self.times.len());
+        print!("{:44}{:>10}", self.name, self.times.len());
         for quantile in [0.5, 0.99, 0.999, 0.9999, 1.0] {
             print!("{:>10.1}", self.times.value_at_quantile(quantile) as f64 / 1000.0);
         }
