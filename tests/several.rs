@@ -217,6 +217,32 @@ fn a3_keys_between_the_windows_of_a_definition_are_not_seen_by_it() {
 }
 
 #[test]
+fn l1_a_late_event_counts_once_beside_a_slice_that_has_expired() {
+    for subtracts in [false, true] {
+        let (kernel, partition) = start(Config::windows([Windows::sliding(micros(30), micros(10))]));
+        let mut kernel = if subtracts { kernel.subtract_on_evict() } else { kernel };
+        [5, 15, 25].into_iter().for_each(|time| push(&mut kernel, partition, time, 1));
+        kernel.set_watermark(partition, mark(30)).unwrap();
+        assert_eq!(
+            drain(&mut kernel),
+            [(-20, 10, 1), (-10, 20, 2), (0, 30, 3)].map(|(start, end, count)| (
+                0,
+                window(start, end),
+                1,
+                count
+            ))
+        );
+        // What has been combined still has the first slice in it, which goes with the next window.
+        assert!(matches!(kernel.push(partition, at(16), 1, 0), Ok(Admission::PartlyLate(_))));
+        kernel.set_watermark(partition, mark(60)).unwrap();
+        assert_eq!(
+            drain(&mut kernel),
+            [(10, 40, 3), (20, 50, 1)].map(|(start, end, count)| (0, window(start, end), 1, count))
+        );
+    }
+}
+
+#[test]
 fn f2_panes_that_are_owed_come_by_window_and_not_by_definition() {
     let once =
         |windows: Windows| windows.allowed_lateness(micros(1000)).late_firing(LateFiring::OncePerDrain);

@@ -428,6 +428,9 @@ mod tests {
                 assert_eq!(self.sealed.next(slice), Some(slice));
                 assert_eq!(self.sealed.range(slice..slice + 1).count(), 1);
             }
+            let first = self.map.first_key_value().map(|(&(slice, _), _)| slice);
+            let last = self.map.last_key_value().map(|(&(slice, _), _)| slice);
+            assert_eq!((self.sealed.next(i64::MIN), self.sealed.last()), (first, last));
             let slices: Vec<i64> = self.sealed.columns.iter().map(|&(slice, _)| slice).collect();
             assert!(slices.is_sorted_by(|a, b| a < b));
             // Who is in no column has no number.
