@@ -335,6 +335,39 @@ fn s1_windows_are_cut_while_they_are_combined() {
     }
 }
 
+/// However many panes of a window have been handed out when a snapshot is begun, and however many are before a step of it is
+/// written: those that were left then are in it.
+#[test]
+fn s1_panes_that_are_handed_out_meanwhile_are_left_in_the_snapshot() {
+    let config = Config::sliding(micros(6), micros(2)).ascending();
+    let panes = |snapshot: &[u8]| {
+        let mut kernel = build(&config, false).restore(snapshot).unwrap();
+        kernel.finish();
+        let mut panes = Vec::new();
+        kernel.drain(usize::MAX, |pane| panes.push((pane.window, *pane.key, pane.value)));
+        panes.sort_unstable_by_key(|(window, key, _)| (window.end, *key));
+        panes
+    };
+    let counts = [0, 1, 3, 40, 99, 100, 101, 160, 199, 200];
+    for (handed_out, meanwhile) in counts.into_iter().flat_map(|count| counts.map(|other| (count, other))) {
+        let mut kernel = build(&config, false);
+        let input = kernel.add_partition();
+        // The last slice of the window has as many keys that are in no other.
+        for (time, keys) in [(0, 100), (2, 100), (4, 200)] {
+            for key in 0..keys {
+                let _ = kernel.push(input, Timestamp::from_micros(time), key, 1).unwrap();
+            }
+            kernel.drain(usize::MAX, |_| ());
+        }
+        let _ = kernel.push(input, Timestamp::from_micros(6), 0, 1).unwrap();
+        assert_eq!(kernel.drain(handed_out, |_| ()), handed_out);
+        let expected = panes(&kernel.snapshot());
+        let _ = kernel.begin_snapshot(None).unwrap();
+        kernel.drain(meanwhile, |_| ());
+        assert_eq!(panes(&written(&mut kernel, 7).0), expected, "{handed_out} and {meanwhile}");
+    }
+}
+
 /// What could not go while a snapshot was taken goes with its end, where the input has ended before it.
 #[test]
 fn s1_nothing_is_left_of_a_snapshot_that_outlives_its_input() {
