@@ -459,14 +459,14 @@ mod tests {
 
         #[test]
         fn sealed_slices_are_a_map(
-            slices in prop::collection::vec((1..4i64, 1..80usize, 1..9u32, late(), step()), 1..24),
+            slices in prop::collection::vec((1..4i64, 1..80usize, 1..9u32, late(), step(), any::<bool>()), 1..24),
             kept in 1..20i64,
             seed: u64,
         ) {
             let hashing = Hashing::new(Some(seed));
             let mut both = Both { hashing, sealed: Sealed::new(), map: BTreeMap::new() };
             let mut slice = 0;
-            for (gap, count, stride, late, step) in slices {
+            for (gap, count, stride, late, step, leaves) in slices {
                 slice += gap;
                 // Now a few keys of many, now the same ones again.
                 both.seal(slice, (0..count as u32).map(|n| n * stride), step);
@@ -476,6 +476,10 @@ mod tests {
                 late.for_each(|&(back, key)| both.add(slice - back, key));
                 both.check();
                 both.expire_before(slice - kept);
+                if leaves {
+                    // Without a slice that comes.
+                    both.sealed.leave_all(&both.hashing);
+                }
                 both.check();
             }
             both.expire_before(i64::MAX);
