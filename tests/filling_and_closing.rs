@@ -84,6 +84,28 @@ fn fill_ends_with_the_last_event_where_the_input_does() {
 }
 
 #[test]
+fn fill_ends_where_the_watermark_was_if_that_is_later() {
+    let (mut kernel, partition) = kernel(Config::windows([tumbling(10).fill(micros(1000))]));
+    push(&mut kernel, partition, 1, 'a');
+    kernel.set_watermark(partition, mark(31)).unwrap();
+    assert_eq!(drain(&mut kernel), [(0, 10, 'a', 1, 0), (10, 20, 'a', 0, 0), (20, 30, 'a', 0, 0)]);
+    kernel.finish();
+    assert_eq!(drain(&mut kernel), [(30, 40, 'a', 0, 0)]);
+}
+
+/// (Found by random timelines.)
+#[test]
+fn fill_knows_no_window_that_ends_after_time() {
+    let windows = Windows::sliding(micros(1000), micros(999)).fill(micros(4995));
+    let (mut kernel, partition) = kernel(Config::windows([windows]));
+    push(&mut kernel, partition, 9_223_372_036_854_774_728, 'a');
+    kernel.set_watermark(partition, mark(i64::MAX - 8)).unwrap();
+    assert_eq!(drain(&mut kernel).len(), 2);
+    kernel.finish();
+    assert_eq!(drain(&mut kernel), []);
+}
+
+#[test]
 fn fill_what_comes_late_into_a_filled_window_is_its_second_pane() {
     let (mut kernel, partition) =
         kernel(Config::windows([tumbling(10).fill(micros(10)).allowed_lateness(micros(50))]));

@@ -134,7 +134,7 @@ impl<K, T> Sliced<K, T> {
             let mut live = store.live_in(from, beyond).map(|slice| lattice.instant(slice));
             if live.any(|instant| self.assigner.covers(instant)) {
                 let at_end = self.fill.is_some() && watermark == i64::MAX && window.1 > before_end;
-                return ((!at_end || is_reached(window, before_end, store)).then_some(window), after);
+                return ((!at_end || self.is_reached(window, before_end, store)).then_some(window), after);
             }
             let Some(next) = store.next_live(beyond) else { break };
             after = window.1.max(lattice.instant(next));
@@ -163,6 +163,13 @@ impl<K, T> Sliced<K, T> {
     pub(super) fn needs_again(&self, slice: i64, end: i64, lattice: &Lattice) -> bool {
         let next = self.assigner.first_ending_after(end).filter(|_| self.is_combined);
         next.is_some_and(|(start, _)| start <= lattice.instant(slice))
+    }
+
+    /// Whether there is an event in a window or after it, or there might be one in it and the watermark had come further than its
+    /// start before the input ended: the end fills no other.
+    fn is_reached(&self, (start, _): Bounds, before_end: i64, store: &Store<K, T>) -> bool {
+        let had_begun = before_end > start && start < self.assigner.admits(None).1;
+        had_begun || store.last_live().is_some_and(|last| store.lattice().instant(last) >= start)
     }
 
     /// The slices from which on something is needed still, by a window that has not fired or, by the watermark
@@ -401,10 +408,4 @@ fn is_elsewhere<K: Hash + Eq + Clone, T>(
         .live_in(first, beyond)
         .filter(|&other| other != slice)
         .any(|other| store.get(other).is_some_and(|slice| slice.get(hash, key).is_some()))
-}
-
-/// Whether there is an event in a window or after it, or the watermark had come further than its start before the input ended: the
-/// end fills no other.
-fn is_reached<K, T>((start, _): Bounds, before_end: i64, store: &Store<K, T>) -> bool {
-    before_end > start || store.last_live().is_some_and(|last| store.lattice().instant(last) >= start)
 }

@@ -83,7 +83,7 @@ impl WindowModel {
 
     /// The watermark is now `to`: what became due fires, in order (F1, F2, F4). At
     /// the end of input no windows are filled that begin after all that was seen and
-    /// that the watermark had reached.
+    /// that the watermark had reached, nor any that no event fits into.
     ///
     /// # Panics
     /// When the watermark goes back.
@@ -101,7 +101,8 @@ impl WindowModel {
                 due.extend(definition.next_due(window, key, to).map(|at| (at, window, number, key)));
             }
             let filled = definition.fills_due(from, to).into_iter();
-            let is_reached = |window: Window| Some(window.start) <= self.latest || window.start < from;
+            let had_begun = |start: i64| start < from && definition.fits(start, None);
+            let is_reached = |window: Window| Some(window.start) <= self.latest || had_begun(window.start);
             let filled = filled.filter(|&(window, _)| to < i64::MAX || is_reached(window));
             due.extend(filled.map(|(window, key)| (window.end, window, number, key)));
         }
