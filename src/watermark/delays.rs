@@ -57,10 +57,14 @@ impl Delays {
         self.find(rules);
     }
 
+    fn sum(&self) -> u64 {
+        self.counts.iter().map(|&count| u64::from(count)).sum()
+    }
+
     /// Half of each kind of delay is forgotten: what comes now counts more than what was.
     fn forget(&mut self) {
         self.counts.iter_mut().for_each(|count| *count /= 2);
-        self.total = self.counts.iter().map(|&count| u64::from(count)).sum();
+        self.total = self.sum();
         (self.place, self.below) = (0, 0);
     }
 
@@ -89,7 +93,7 @@ impl Delays {
 
     /// After it was read from a snapshot: what follows from it, or what is wrong with it.
     pub(super) fn restored(&mut self, rules: &Learning) -> Result<(), &'static str> {
-        let total: u64 = self.counts.iter().map(|&count| u64::from(count)).sum();
+        let total = self.sum();
         if self.counts.len() > BUCKETS || self.total != total || self.recorded < total {
             return Err("a partition's delays do not add up");
         }
@@ -108,7 +112,7 @@ impl Delays {
         for (count, other) in self.counts.iter_mut().zip(&other.counts) {
             *count = count.saturating_add(*other);
         }
-        self.total = self.counts.iter().map(|&count| u64::from(count)).sum();
+        self.total = self.sum();
         self.recorded = self.recorded.saturating_add(other.recorded);
     }
 
