@@ -10,13 +10,17 @@ mod streams;
 use std::time::Instant;
 
 use floodmark::snapshot::SnapshotProgress;
+use floodmark::{Aggregate, Partition, Windowing};
 use hashbrown::HashMap;
 use hdrhistogram::Histogram;
-use streams::{Checksum, SECOND, Shape, Stream, by_hand, count_and_sum, kernel, push};
+use serde::Serialize;
+use streams::{Checksum, SECOND, Shape, Stream, by_hand, count_and_sum, kernel, push, sessions, sessions_by_hand};
 
 const TUMBLING: (i64, i64) = (10 * SECOND, 10 * SECOND);
 /// Windows of several slices, which have to be combined.
 const SLIDING: (i64, i64) = (10 * SECOND, 2 * SECOND);
+/// Between the events of a key about half of this passes.
+const GAP: i64 = 4 * SECOND;
 /// Events in a batch, and panes that are drained in one go.
 const BATCH: usize = 1024;
 const DRAINED: usize = 1000;
@@ -38,9 +42,13 @@ fn main() {
     for (kind, (size, slide)) in [("tumbling", TUMBLING), ("sliding", SLIDING)] {
         let checksum = firing(&stream, kind, (size, slide));
         assert_eq!(checksum, by_hand(&stream, size, slide));
-        assert_eq!(checksum, writing(&stream, kind, (size, slide)));
+        let fresh = kernel(&stream, (size, slide), count_and_sum());
+        assert_eq!(checksum, writing(&stream, kind, fresh));
         println!("{checksum:x?}");
     }
+    let checksum = writing(&stream, "sessions", sessions(GAP));
+    assert_eq!(checksum, sessions_by_hand(&stream, GAP));
+    println!("{checksum:x?}");
 }
 
 /// Tables that grow from nothing to all keys, event by event.
@@ -93,9 +101,12 @@ fn firing(stream: &Stream, kind: &str, window: (i64, i64)) -> Checksum {
     checksum
 }
 
-/// The same one by one, and snapshots of it all are written meanwhile, one after the other.
-fn writing(stream: &Stream, kind: &str, window: (i64, i64)) -> Checksum {
-    let (mut windows, partitions) = kernel(stream, window, count_and_sum());
+/// Events and panes one by one, while snapshots of it all are written, one after the other.
+fn writing<A: Aggregate<i64, Acc: Serialize, Output = (u64, i64)>>(
+    stream: &Stream,
+    kind: &str,
+    (mut windows, partitions): (Windowing<u64, i64, A>, Vec<Partition>),
+) -> Checksum {
     let mut pushes = Calls::new(format!("{kind}, snapshots: push"));
     let mut drains = Calls::new(format!("{kind}, snapshots: drain of one"));
     let mut steps = Calls::new(format!("{kind}, snapshots: step of {ENTRIES} entries"));

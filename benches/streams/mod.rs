@@ -388,15 +388,26 @@ pub fn by_index(stream: &Stream, size: i64, slide: i64) -> Checksum {
     drive_batches(windows.indexed(), &partitions, stream, &stream.indices, |&index| key_of(index))
 }
 
-/// Sessions, in batches or pushed one by one.
-pub fn sessions_by_kernel(stream: &Stream, gap: i64, in_batches: bool) -> Checksum {
+/// A kernel for sessions.
+pub fn sessions<K>(
+    gap: i64,
+) -> (Windowing<K, i64, impl Aggregate<i64, Acc = (u64, i64), Output = (u64, i64)>>, Vec<Partition>)
+where
+    K: Hash + Eq + Clone,
+{
     let micros = TimeDelta::microseconds;
     let config = Config::session(micros(gap)).max_disorder(micros(DISORDER));
-    let mut kernel = config.build(count_and_sum()).expect("the shapes of the benchmarks are valid");
-    let partition = kernel.add_partition();
+    let mut windows = config.build(count_and_sum()).expect("the shapes of the benchmarks are valid");
+    let partition = windows.add_partition();
+    (windows, vec![partition])
+}
+
+/// Sessions, in batches or pushed one by one.
+pub fn sessions_by_kernel(stream: &Stream, gap: i64, in_batches: bool) -> Checksum {
+    let (windows, partitions) = sessions(gap);
     match in_batches {
-        true => drive_batches(kernel, &[partition], stream, &stream.keys, |key| *key),
-        false => drive(kernel, &[partition], stream),
+        true => drive_batches(windows, &partitions, stream, &stream.keys, |key| *key),
+        false => drive(windows, &partitions, stream),
     }
 }
 
