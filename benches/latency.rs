@@ -14,7 +14,9 @@ use floodmark::{Aggregate, Partition, Windowing};
 use hashbrown::HashMap;
 use hdrhistogram::Histogram;
 use serde::Serialize;
-use streams::{Checksum, SECOND, Shape, Stream, by_hand, count_and_sum, kernel, push, sessions, sessions_by_hand};
+use streams::{
+    Checksum, SECOND, Shape, Stream, by_hand, count_and_sum, kernel, push, sessions, sessions_by_hand,
+};
 
 const TUMBLING: (i64, i64) = (10 * SECOND, 10 * SECOND);
 /// Windows of several slices, which have to be combined.

@@ -9,6 +9,7 @@
 mod asides;
 mod cell;
 mod cut;
+mod index;
 mod session;
 mod timers;
 
@@ -19,12 +20,11 @@ use core::cmp::{Ordering, Reverse};
 use core::hash::Hash;
 use core::mem::size_of;
 
-use hashbrown::HashTable;
-
 pub(crate) use asides::{Asides, PutAside};
 pub(crate) use cell::{Cell, Emission, Replaced, State};
 use cell::{Due, Tick, Triggers};
 use cut::Cut;
+use index::Index;
 use timers::{Timer, Timers};
 
 use crate::aggregate::Aggregate;
@@ -34,7 +34,7 @@ use crate::key::ToKey;
 use crate::lateness::Verdict;
 use crate::output::{Missed, Timing};
 use crate::queue::growth;
-use crate::slice::{Algebra, Hashing, Run, spots_for, table_bytes};
+use crate::slice::{Algebra, Hashing, Run};
 use crate::time::{Timestamp, Window};
 use crate::windows::{Assigner, Base, Definition, TriggerRules};
 
@@ -99,7 +99,7 @@ pub(crate) struct Keyed<K, T> {
     cells: Vec<Option<Slot<K, T>>>,
     vacant: Vec<u32>,
     /// Of sessions by key, of others by key and window.
-    index: HashTable<u32>,
+    index: Index,
     /// One for each cell, at or before the watermark that the cell is due at.
     timers: Timers,
     /// Cells that are due at one rank, in ordered output; last first.
@@ -141,7 +141,7 @@ impl<K, T> Keyed<K, T> {
             rules,
             cells: Vec::new(),
             vacant: Vec::new(),
-            index: HashTable::new(),
+            index: Index::new(),
             batch: Vec::new(),
             batch_rank: (0, 0, 0),
             ticks: BinaryHeap::new(),
@@ -166,7 +166,7 @@ impl<K, T> Keyed<K, T> {
         self.cells.capacity() * size_of::<Option<Slot<K, T>>>()
             + (self.vacant.capacity() + self.batch.capacity() + self.unknown_ticks.capacity())
                 * size_of::<u32>()
-            + self.index.allocation_size()
+            + self.index.bytes()
             + self.timers.bytes()
             + self.ticks.capacity() * size_of::<(i64, u32)>()
             + self.asides.bytes()
@@ -191,13 +191,12 @@ impl<K, T> Keyed<K, T> {
     /// Bytes by which an event in so many windows may make this grow.
     pub(crate) fn growth(&self, windows: usize) -> usize {
         let cells = windows.saturating_sub(self.vacant.len());
-        let index = spots_for(self.live() + windows);
         growth::<Option<Slot<K, T>>>(self.cells.len(), self.cells.capacity(), cells)
             + self.timers.growth(2 * windows)
             + growth::<(i64, u32)>(self.ticks.len(), self.ticks.capacity(), windows)
             + growth::<u32>(self.unknown_ticks.len(), self.unknown_ticks.capacity(), windows)
             + growth::<u32>(self.vacant.len(), self.vacant.capacity(), windows)
-            + table_bytes::<u32>(index).saturating_sub(self.index.allocation_size())
+            + self.index.growth(windows)
             // Each of them may set panes aside and owe one.
             + windows * (2 * Asides::<K, T>::BYTES + size_of::<u32>() + self.trigger_bytes())
     }
@@ -747,7 +746,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     /// A session that is most likely of the key with this hash, if that has one.
     #[inline]
     pub(crate) fn near(&self, hash: u64) -> Option<u32> {
-        self.index.find(hash, |_| true).copied()
+        self.index.find(hash, |_| true)
     }
 
     /// Reads something of a cell, so that it is near when its key's event comes.
@@ -757,7 +756,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     }
 
     fn find(&self, hash: u64, is: impl Fn(&Cell<K, T>) -> bool) -> Option<u32> {
-        self.index.find(hash, |&id| self.cell(id).is_some_and(&is)).copied()
+        self.index.find(hash, |id| self.cell(id).is_some_and(&is))
     }
 
     fn insert<V, A: Aggregate<V, Acc = T>>(
@@ -786,7 +785,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
             }
         };
         let cells = &self.cells;
-        self.index.insert_unique(hash, id, |&id| cells[id as usize].as_ref().map_or(0, |slot| slot.hash));
+        self.index.insert(hash, id, |id| cells[id as usize].as_ref().map_or(0, |slot| slot.hash));
         self.rearm(id);
         self.await_tick(id, tick);
         id
@@ -799,9 +798,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     ) -> Option<Cell<K, T>> {
         self.change(id);
         let slot = self.cells.get_mut(id as usize)?.take()?;
-        if let Ok(entry) = self.index.find_entry(slot.hash, |&other| other == id) {
-            entry.remove();
-        }
+        self.index.remove(slot.hash, id);
         self.heap = self.heap.saturating_sub(heap_of(&slot.cell, algebra));
         self.vacant.push(id);
         Some(slot.cell)

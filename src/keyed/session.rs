@@ -36,8 +36,8 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         let own = self.own_session(offer);
         let (_, length) = self.gap_and_length(None);
         let mut touched: SmallVec<[(i64, i64, u32); 4]> = SmallVec::new();
-        for &id in self.index.iter_hash(offer.hash) {
-            let Some(cell) = self.cell(id).filter(|cell| offer.key.is(&cell.key)) else { continue };
+        for id in self.sessions_of(offer.hash, offer.key) {
+            let Some(cell) = self.cell(id) else { continue };
             let touches = cell.start <= own.1 && own.0 <= cell.end;
             if touches && !cell.is_closed(&self.rules, offer.watermark) {
                 touched.push((cell.start, cell.end, id));
@@ -110,9 +110,14 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
             && self.rules.trigger == TriggerRules::ON_TIME
     }
 
-    fn sessions_of<Q: ToKey<K>>(&self, hash: u64, key: &Q) -> impl Iterator<Item = u32> {
-        let is_of_key = |id: &u32| self.cell(*id).is_some_and(|cell| key.is(&cell.key));
-        self.index.iter_hash(hash).copied().filter(is_of_key)
+    fn sessions_of<Q: ToKey<K>>(&self, hash: u64, key: &Q) -> Joined {
+        let mut sessions = Joined::new();
+        self.index.each(hash, |id| {
+            if self.cell(id).is_some_and(|cell| key.is(&cell.key)) {
+                sessions.push(id);
+            }
+        });
+        sessions
     }
 
     /// Whether this is a session of a key's that has no other.
@@ -123,7 +128,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
 
     /// Notes that a key whose session is about to come may have several.
     pub(super) fn note_others(&mut self, hash: u64, cell: &mut Cell<K, T>) {
-        let others: Joined = self.sessions_of(hash, &cell.key).collect();
+        let others = self.sessions_of(hash, &cell.key);
         cell.state.shares_key = !others.is_empty();
         for id in others {
             if let Some(Some(other)) = self.cells.get_mut(id as usize) {
@@ -146,13 +151,11 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     ) -> bool {
         let id = match near.filter(|&id| self.is_only_session(id, key)) {
             Some(id) => Some(id),
-            None => {
-                let mut sessions = self.sessions_of(hash, key);
-                match (sessions.next(), sessions.next()) {
-                    (_, Some(_)) => return false,
-                    (id, None) => id,
-                }
-            }
+            None => match self.sessions_of(hash, key)[..] {
+                [] => None,
+                [id] => Some(id),
+                _ => return false,
+            },
         };
         let own = time.as_micros();
         let (gap, _) = self.gap_and_length(None);
