@@ -134,6 +134,11 @@ struct Slot<K, T> {
     cell: Cell<K, T>,
 }
 
+/// When the timer of a cell goes off that counts.
+fn armed<K, T>(cells: &[Option<Slot<K, T>>]) -> impl Fn(u32) -> i64 {
+    |id| cells.get(id as usize).and_then(Option::as_ref).map_or(i64::MAX, |slot| slot.armed)
+}
+
 impl<K, T> Keyed<K, T> {
     pub(crate) fn new(rules: Definition) -> Self {
         Self {
@@ -454,7 +459,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     fn next_armed(&mut self, watermark: i64) -> Option<Rank> {
         loop {
             let Some(Timer { rank, cell: id }) = self.timers.first() else {
-                self.take_day(watermark)?;
+                self.take_timers(watermark)?;
                 continue;
             };
             if rank.0 > watermark {
@@ -471,20 +476,20 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         }
     }
 
-    /// Sorts the timers of the first day, if it has begun; those that have been moved since go to later ones.
-    fn take_day(&mut self, watermark: i64) -> Option<()> {
-        let (day, ids) = self.timers.take_day(watermark)?;
+    /// Sorts the timers of the first day, or of a part of it, if it has begun; those that have been moved since go to later ones.
+    fn take_timers(&mut self, watermark: i64) -> Option<()> {
+        let (instants, ids) = self.timers.take_first(watermark)?;
         // Their misses overlap here, and would not below.
         core::hint::black_box(ids.iter().fold(0, |all, &id| all ^ self.touch(id)));
         for &id in &ids {
             let Some(Some(slot)) = self.cells.get_mut(id as usize) else { continue };
-            if self.timers.is_under(day, slot.armed) {
+            if instants.contains(&slot.armed) {
                 let rank = slot.cell.rank(&self.rules);
                 slot.armed = rank.0;
-                self.timers.put_back(rank, id);
+                self.timers.put_back(rank, id, armed(&self.cells));
             }
         }
-        self.timers.end_day(day, ids);
+        self.timers.end_taking(*instants.start(), ids);
         Some(())
     }
 
@@ -498,7 +503,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         let Some(slot) = self.cells[id as usize].as_mut() else { return };
         if rank.0 < slot.armed {
             slot.armed = rank.0;
-            self.timers.push(rank, id);
+            self.timers.push(rank, id, armed(&self.cells));
         }
     }
 
@@ -510,7 +515,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         let Some(rank) = self.rank(id) else { return };
         if let Some(slot) = self.cells[id as usize].as_mut() {
             slot.armed = rank.0;
-            self.timers.push(rank, id);
+            self.timers.push(rank, id, armed(&self.cells));
         }
     }
 

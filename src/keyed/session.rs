@@ -149,6 +149,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         boundary: i64,
         algebra: &Algebra<K, V, A>,
     ) -> bool {
+        let near = near.or_else(|| self.near(hash));
         let id = match near.filter(|&id| self.is_only_session(id, key)) {
             Some(id) => Some(id),
             None => match self.sessions_of(hash, key)[..] {
