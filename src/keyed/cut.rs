@@ -5,6 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{Cell, Keyed, PutAside, Run, Slot};
+use crate::slice::Paged;
 
 /// Appends a cell, or that it is gone.
 pub(super) type PutCell<K, T> = fn(u32, Option<&Cell<K, T>>, &mut Vec<u8>);
@@ -103,7 +104,7 @@ impl<K, T> Keyed<K, T> {
 }
 
 impl<K, T> Cut<K, T> {
-    fn hold(&mut self, id: usize, cells: &[Option<Slot<K, T>>]) {
+    fn hold(&mut self, id: usize, cells: &Paged<Option<Slot<K, T>>>) {
         let cell = cells.get(id).and_then(Option::as_ref).map(|slot| &slot.cell);
         if cell.is_some() || self.is_of_changes {
             self.run.put(|records| (self.put)(id as u32, cell, records));

@@ -34,7 +34,7 @@ use crate::key::ToKey;
 use crate::lateness::Verdict;
 use crate::output::{Missed, Timing};
 use crate::queue::growth;
-use crate::slice::{Algebra, Hashing, Run};
+use crate::slice::{Algebra, Hashing, Paged, Run};
 use crate::time::{Timestamp, Window};
 use crate::windows::{Assigner, Base, Definition, TriggerRules};
 
@@ -96,7 +96,7 @@ impl Findings {
 #[derive(Debug)]
 pub(crate) struct Keyed<K, T> {
     pub(crate) rules: Definition,
-    cells: Vec<Option<Slot<K, T>>>,
+    cells: Paged<Option<Slot<K, T>>>,
     vacant: Vec<u32>,
     /// Of sessions by key, of others by key and window.
     index: Index,
@@ -135,7 +135,7 @@ struct Slot<K, T> {
 }
 
 /// When the timer of a cell goes off that counts.
-fn armed<K, T>(cells: &[Option<Slot<K, T>>]) -> impl Fn(u32) -> i64 {
+fn armed<K, T>(cells: &Paged<Option<Slot<K, T>>>) -> impl Fn(u32) -> i64 {
     |id| cells.get(id as usize).and_then(Option::as_ref).map_or(i64::MAX, |slot| slot.armed)
 }
 
@@ -144,7 +144,7 @@ impl<K, T> Keyed<K, T> {
         Self {
             timers: Timers::new(&rules),
             rules,
-            cells: Vec::new(),
+            cells: Paged::new(),
             vacant: Vec::new(),
             index: Index::new(),
             batch: Vec::new(),
@@ -168,7 +168,7 @@ impl<K, T> Keyed<K, T> {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.cells.capacity() * size_of::<Option<Slot<K, T>>>()
+        self.cells.bytes()
             + (self.vacant.capacity() + self.batch.capacity() + self.unknown_ticks.capacity())
                 * size_of::<u32>()
             + self.index.bytes()
@@ -196,7 +196,7 @@ impl<K, T> Keyed<K, T> {
     /// Bytes by which an event in so many windows may make this grow.
     pub(crate) fn growth(&self, windows: usize) -> usize {
         let cells = windows.saturating_sub(self.vacant.len());
-        growth::<Option<Slot<K, T>>>(self.cells.len(), self.cells.capacity(), cells)
+        self.cells.growth(cells)
             + self.timers.growth(2 * windows)
             + growth::<(i64, u32)>(self.ticks.len(), self.ticks.capacity(), windows)
             + growth::<u32>(self.unknown_ticks.len(), self.unknown_ticks.capacity(), windows)
@@ -465,12 +465,14 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
             if rank.0 > watermark {
                 return None;
             }
-            let armed = self.cells.get(id as usize).and_then(|slot| slot.as_ref()).map(|slot| slot.armed);
-            if armed == Some(rank.0) && self.rank(id) == Some(rank) {
+            let slot = self.cells.get(id as usize).and_then(Option::as_ref);
+            let counts = slot.filter(|slot| slot.armed == rank.0);
+            if counts.is_some_and(|slot| slot.cell.rank(&self.rules) == rank) {
                 return Some(rank);
             }
+            let is_to_rearm = counts.is_some();
             self.timers.pop();
-            if armed == Some(rank.0) {
+            if is_to_rearm {
                 self.rearm(id);
             }
         }
@@ -499,21 +501,18 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
 
     /// Sees to it that a cell's timer goes off in time.
     fn arm(&mut self, id: u32) {
-        let Some(rank) = self.rank(id) else { return };
-        let Some(slot) = self.cells[id as usize].as_mut() else { return };
-        if rank.0 < slot.armed {
-            slot.armed = rank.0;
-            self.timers.push(rank, id, armed(&self.cells));
-        }
+        self.arm_if(id, |at, armed| at < armed);
     }
 
     /// The same after its timer has gone off.
     fn rearm(&mut self, id: u32) {
-        if let Some(Some(slot)) = self.cells.get_mut(id as usize) {
-            slot.armed = i64::MAX;
-        }
-        let Some(rank) = self.rank(id) else { return };
-        if let Some(slot) = self.cells[id as usize].as_mut() {
+        self.arm_if(id, |_, _| true);
+    }
+
+    fn arm_if(&mut self, id: u32, is_earlier: impl Fn(i64, i64) -> bool) {
+        let Some(Some(slot)) = self.cells.get_mut(id as usize) else { return };
+        let rank = slot.cell.rank(&self.rules);
+        if is_earlier(rank.0, slot.armed) {
             slot.armed = rank.0;
             self.timers.push(rank, id, armed(&self.cells));
         }
@@ -882,7 +881,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         let before = core::mem::replace(self, Self::new(self.rules.clone()));
         self.last_fired = before.last_fired;
         self.asides = before.asides;
-        for slot in before.cells.into_iter().flatten() {
+        for slot in before.cells.into_values().flatten() {
             // What was taken once can be taken again.
             let _ = self.restore_cell(slot.cell, algebra);
         }
