@@ -47,7 +47,7 @@ struct Size {
 struct Stretch {
     cells: Vec<u32>,
     /// None or 64, and which of them have any.
-    parts: Vec<Stretch>,
+    parts: Vec<Self>,
     busy: u64,
 }
 
@@ -403,8 +403,8 @@ mod tests {
         let mut timers = Timers::new(&rules);
         // All but a few in a day, half of those in a hundredth of it; each cell has been armed for another instant before.
         let rank = |cell: u32| {
-            let within = if cell % 2 == 0 { 1 << 13 } else { 1 << 20 };
-            let day = if cell % 1000 == 0 { 40 << 20 } else { 3 << 20 };
+            let within = if cell.is_multiple_of(2) { 1 << 13 } else { 1 << 20 };
+            let day = if cell.is_multiple_of(1000) { 40 << 20 } else { 3 << 20 };
             (day + i64::from(cell.wrapping_mul(0x9E37_79B9) >> 8) % within, 0, 0)
         };
         let armed = |cell: u32| rank(cell).0;
