@@ -48,7 +48,7 @@ fn main() {
         assert_eq!(checksum, writing(&stream, kind, fresh));
         println!("{checksum:x?}");
     }
-    let checksum = writing(&stream, "sessions", sessions(GAP));
+    let checksum = writing(&stream, "sessions", sessions(GAP, count_and_sum()));
     assert_eq!(checksum, sessions_by_hand(&stream, GAP));
     println!("{checksum:x?}");
 }

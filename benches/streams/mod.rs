@@ -389,22 +389,20 @@ pub fn by_index(stream: &Stream, size: i64, slide: i64) -> Checksum {
 }
 
 /// A kernel for sessions.
-pub fn sessions<K>(
-    gap: i64,
-) -> (Windowing<K, i64, impl Aggregate<i64, Acc = (u64, i64), Output = (u64, i64)>>, Vec<Partition>)
+pub fn sessions<K, A: Aggregate<i64>>(gap: i64, aggregate: A) -> (Windowing<K, i64, A>, Vec<Partition>)
 where
     K: Hash + Eq + Clone,
 {
     let micros = TimeDelta::microseconds;
     let config = Config::session(micros(gap)).max_disorder(micros(DISORDER));
-    let mut windows = config.build(count_and_sum()).expect("the shapes of the benchmarks are valid");
+    let mut windows = config.build(aggregate).expect("the shapes of the benchmarks are valid");
     let partition = windows.add_partition();
     (windows, vec![partition])
 }
 
 /// Sessions, in batches or pushed one by one.
 pub fn sessions_by_kernel(stream: &Stream, gap: i64, in_batches: bool) -> Checksum {
-    let (windows, partitions) = sessions(gap);
+    let (windows, partitions) = sessions(gap, count_and_sum());
     match in_batches {
         true => drive_batches(windows, &partitions, stream, &stream.keys, |key| *key),
         false => drive(windows, &partitions, stream),
