@@ -134,7 +134,9 @@ mod tests {
                 expected.push(expected.len() as u32);
             }
             let len = paged.len() + more;
+            let most = paged.bytes() + paged.growth(more);
             paged.reach(len, || 7);
+            assert!(paged.bytes() <= most, "{} of {most} foretold", paged.bytes());
             expected.resize(len.max(expected.len()), 7);
             assert_eq!((0..paged.len()).map(|place| paged[place]).collect::<Vec<_>>(), expected);
             assert_eq!(paged.get(paged.len()), None);
@@ -153,5 +155,6 @@ mod tests {
         assert_eq!((paged.len(), paged.get(0), paged.bytes()), (0, None, bytes));
         paged.push(1);
         assert_eq!((paged.len(), paged.get(0)), (1, Some(&1)));
+        assert_eq!(paged.into_values().collect::<Vec<_>>(), [1]);
     }
 }
