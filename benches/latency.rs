@@ -7,6 +7,7 @@
 
 mod streams;
 
+use std::hint::black_box;
 use std::time::Instant;
 
 use floodmark::snapshot::SnapshotProgress;
@@ -40,6 +41,7 @@ fn main() {
         "{:44}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
         "µs", "calls", "p50", "p99", "p99.9", "p99.99", "longest"
     );
+    memory(scale as usize);
     growing(&stream, 5 * keys as usize);
     for (kind, (size, slide)) in [("tumbling", TUMBLING), ("sliding", SLIDING)] {
         let checksum = firing(&stream, kind, (size, slide));
@@ -51,6 +53,22 @@ fn main() {
     let checksum = writing(&stream, "sessions", sessions(GAP, count_and_sum()));
     assert_eq!(checksum, sessions_by_hand(&stream, GAP));
     println!("{checksum:x?}");
+}
+
+/// What the system takes for memory alone: as much as the control bytes of a table for all keys are, touched for the first
+/// time; and as much as a snapshot keeps at times, given back.
+fn memory(scale: usize) {
+    const SPOTS: usize = 1 << 21;
+    const TIMES: usize = 16;
+    let (mut first, mut last) =
+        (Calls::new("2 MB written for the first time"), Calls::new("16 MB given back"));
+    let mut blocks: Vec<Vec<u8>> = (0..TIMES).map(|_| Vec::with_capacity(8 * SPOTS / scale)).collect();
+    for block in &mut blocks {
+        first.time(|| black_box(&mut *block).resize(SPOTS / scale, u8::MAX));
+        block.resize(8 * SPOTS / scale, u8::MAX);
+    }
+    blocks.into_iter().for_each(|block| last.time(|| drop(black_box(block))));
+    [first, last].iter().for_each(Calls::report);
 }
 
 /// Tables that grow from nothing to all keys, event by event.
