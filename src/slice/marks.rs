@@ -84,6 +84,11 @@ impl Run {
         self.pieces.is_empty()
     }
 
+    /// Records in it. O(pieces).
+    pub(crate) fn count(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.count).sum()
+    }
+
     #[cfg(test)]
     pub(crate) fn pieces(&self) -> impl Iterator<Item = &Piece> {
         self.pieces.iter()

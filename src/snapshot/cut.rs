@@ -30,6 +30,8 @@ pub(crate) struct Cut {
     ready: Vec<u8>,
     /// What has been held and not been given out.
     held: VecDeque<(Of, Run)>,
+    /// How many entries that are.
+    waiting: u64,
     /// How many entries more than it was asked for the last steps have given out.
     ahead: usize,
 }
@@ -152,7 +154,7 @@ where
         let mut ready = Vec::new();
         let mut writer = Writer::new(&mut ready);
         self.put_head(&mut writer, (since, &slices, &kept), &mut ready);
-        self.cut = Some(Cut { writer, ready, held: VecDeque::new(), ahead: 0 });
+        self.cut = Some(Cut { writer, ready, held: VecDeque::new(), waiting: 0, ahead: 0 });
         self.last_cut = None;
         Ok(if is_of_changes { SnapshotKind::Changes } else { SnapshotKind::Full })
     }
@@ -181,7 +183,15 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         const SPOTS: usize = 4;
         let (mut left, mut is_held) = (most.saturating_mul(SPOTS), false);
         while left > 0 && !is_held {
-            match self.hold_some(left) {
+            // What does not change may wait until there is nothing else to give out: so less is kept.
+            let held = match self.hold_pressing(left) {
+                None if cut.waiting >= most as u64 => break,
+                None => {
+                    self.store.hold_some(left).map(|(slice, run, looked)| (Of::Slice(slice), run, looked))
+                }
+                held => held,
+            };
+            match held {
                 None => is_held = true,
                 Some((of, run, spots)) => {
                     left = left.saturating_sub(spots.max(1));
@@ -213,8 +223,9 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         self.end_cut();
     }
 
-    /// Holds more, and gives out what has been held of one thing, and at how much it has looked; none if there is nothing more.
-    fn hold_some(&mut self, most: usize) -> Option<(Of, Run, usize)> {
+    /// Holds more of what may change or would have gone, and gives out what has been held of one thing, and at how much it has
+    /// looked; none if there is nothing more of that.
+    fn hold_pressing(&mut self, most: usize) -> Option<(Of, Run, usize)> {
         if let Some((run, looked)) = self.firing.hold_some(most, &self.store, &self.algebra.hashing) {
             return Some((Of::Remaining, run, looked));
         }
@@ -230,7 +241,9 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         }) {
             return Some((Of::Asides(definition), run, looked));
         }
-        if let Some((slice, run, looked)) = self.store.hold_some(most) {
+        if self.store.is_pressing()
+            && let Some((slice, run, looked)) = self.store.hold_some(most)
+        {
             return Some((Of::Slice(slice), run, looked));
         }
         self.keyed.iter_mut().find_map(|(number, keyed)| {
@@ -256,6 +269,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
 impl Cut {
     /// Keeps what has been held until it is given out. (Most often it is of the same as what was held before, and has few records.)
     fn keep(&mut self, of: Of, run: Run) {
+        self.waiting += run.count();
         match self.held.back_mut() {
             _ if run.is_empty() => {}
             Some((last, kept)) if *last == of => kept.append(run),
@@ -291,6 +305,7 @@ impl Cut {
             bytes.extend_from_slice(&piece.records);
             bytes
         });
+        self.waiting -= piece.count;
         Some(piece.count as usize)
     }
 }
@@ -304,5 +319,39 @@ fn put_changed<K: Serialize, T: Serialize>(number: u32, cell: Option<&Cell<K, T>
     match cell {
         Some(cell) => put_cell(number, cell, bytes),
         None => *bytes = put_bytes(&[], put_bytes(&[], put(&number, core::mem::take(bytes)))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::{Config, Count, Timestamp};
+
+    #[test]
+    fn what_does_not_change_waits_where_it_is() {
+        const KEYS: u64 = 5000;
+        const MOST: usize = 100;
+        let config = Config::sliding(TimeDelta::seconds(4), TimeDelta::seconds(1)).ascending();
+        let mut windows = config.build(Count).unwrap();
+        let input = windows.add_partition();
+        for second in 0..5 {
+            for key in 0..KEYS {
+                _ = windows.push(input, Timestamp::from_micros(second * 1_000_000), key, ()).unwrap();
+            }
+        }
+        while windows.poll().is_some() {}
+
+        _ = windows.begin_snapshot(None).unwrap();
+        let (mut bytes, mut most_waiting, mut steps) = (Vec::new(), 0, 0);
+        while windows.write_snapshot(MOST, &mut bytes) == SnapshotProgress::More {
+            most_waiting = most_waiting.max(windows.cut.as_ref().unwrap().waiting);
+            steps += 1;
+        }
+        // Three slices are sealed: of the open one, which may change, steps hold more than they give out.
+        assert_eq!(steps, 4 * KEYS as usize / MOST);
+        assert!(most_waiting > 10 * MOST as u64, "{most_waiting} entries were kept at most");
+        assert!(most_waiting < KEYS, "{most_waiting} entries were kept at most");
     }
 }
