@@ -3,6 +3,7 @@
 //! A million keys. What stalls is what is done for all of them in one call: a table that doubles, a window that fires.
 //! Times are of the host's clock, so whatever else the machine does in the meantime is in them. But the kernel does the same in
 //! each run: what takes it long does so at the same call each time, which is what the last column shows of several runs.
+//! (That is of the run in which a call took least: later ones have memory that earlier ones have touched.)
 
 #![expect(clippy::disallowed_types, reason = "it is the kernel that has no clock")]
 

@@ -639,7 +639,7 @@ impl<K, T> Store<K, T> {
 
     /// Whether what has still to be held is in the way: of tables that change, or that would have gone.
     pub(crate) fn is_pressing(&self) -> bool {
-        self.cut.as_ref().is_some_and(|cut| cut.open > 0 || !cut.expired.is_empty())
+        self.is_cut() || self.cut.as_ref().is_some_and(|cut| !cut.expired.is_empty())
     }
 
     /// How much has still to be held of the two slices that most events go into, if they are open, in groups of entries.
