@@ -4,8 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Cell, Keyed, PutAside, Run, Slot};
-use crate::slice::Paged;
+use super::{Cell, Cells, Keyed, PutAside, Run};
 
 /// Appends a cell, or that it is gone.
 pub(super) type PutCell<K, T> = fn(u32, Option<&Cell<K, T>>, &mut Vec<u8>);
@@ -39,7 +38,7 @@ impl<K, T> Keyed<K, T> {
         let (word, bit) = (id / WORD, 1 << (id % WORD));
         if let Some(changed) = &mut self.changed {
             if changed.len() <= word {
-                changed.resize(self.cells.len().div_ceil(WORD).max(word + 1), 0);
+                changed.resize(self.cells.beyond().div_ceil(WORD).max(word + 1), 0);
             }
             changed[word] |= bit;
         }
@@ -62,7 +61,7 @@ impl<K, T> Keyed<K, T> {
         self.asides.begin_cut(put_aside);
         let changed = self.changed.replace(Vec::new()).filter(|_| only_changed);
         let is_of_changes = changed.is_some();
-        let all = || vec![u64::MAX; self.cells.len().div_ceil(WORD)];
+        let all = || vec![u64::MAX; self.cells.beyond().div_ceil(WORD)];
         let cells = changed.unwrap_or_else(all);
         self.cut = Some(Box::new(Cut { put, cells, next: 0, is_of_changes, run: Run::new() }));
         is_of_changes
@@ -104,8 +103,8 @@ impl<K, T> Keyed<K, T> {
 }
 
 impl<K, T> Cut<K, T> {
-    fn hold(&mut self, id: usize, cells: &Paged<Option<Slot<K, T>>>) {
-        let cell = cells.get(id).and_then(Option::as_ref).map(|slot| &slot.cell);
+    fn hold(&mut self, id: usize, cells: &Cells<K, T>) {
+        let cell = cells.get(id as u32).map(|slot| &slot.cell);
         if cell.is_some() || self.is_of_changes {
             self.run.put(|records| (self.put)(id as u32, cell, records));
         }

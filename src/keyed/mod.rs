@@ -8,6 +8,7 @@
 
 mod asides;
 mod cell;
+mod cells;
 mod cut;
 mod index;
 mod session;
@@ -23,6 +24,7 @@ use core::mem::size_of;
 pub(crate) use asides::{Asides, PutAside};
 pub(crate) use cell::{Cell, Emission, Replaced, State};
 use cell::{Due, Tick, Triggers};
+use cells::{Cells, Slot};
 use cut::Cut;
 use index::Index;
 use timers::{Timer, Timers};
@@ -34,7 +36,7 @@ use crate::key::ToKey;
 use crate::lateness::Verdict;
 use crate::output::{Missed, Timing};
 use crate::queue::growth;
-use crate::slice::{Algebra, Hashing, Paged, Run};
+use crate::slice::{Algebra, Hashing, Run};
 use crate::time::{Timestamp, Window};
 use crate::windows::{Assigner, Base, Definition, TriggerRules};
 
@@ -96,8 +98,7 @@ impl Findings {
 #[derive(Debug)]
 pub(crate) struct Keyed<K, T> {
     pub(crate) rules: Definition,
-    cells: Paged<Option<Slot<K, T>>>,
-    vacant: Vec<u32>,
+    cells: Cells<K, T>,
     /// Of sessions by key, of others by key and window.
     index: Index,
     /// One for each cell, at or before the watermark that the cell is due at.
@@ -126,17 +127,9 @@ pub(crate) struct Keyed<K, T> {
     cut: Option<Box<Cut<K, T>>>,
 }
 
-#[derive(Debug)]
-struct Slot<K, T> {
-    hash: u64,
-    /// When its timer that counts goes off. Others of it are leftovers.
-    armed: i64,
-    cell: Cell<K, T>,
-}
-
 /// When the timer of a cell goes off that counts.
-fn armed<K, T>(cells: &Paged<Option<Slot<K, T>>>) -> impl Fn(u32) -> i64 {
-    |id| cells.get(id as usize).and_then(Option::as_ref).map_or(i64::MAX, |slot| slot.armed)
+fn armed<K, T>(cells: &Cells<K, T>) -> impl Fn(u32) -> i64 {
+    |id| cells.get(id).map_or(i64::MAX, |slot| slot.armed)
 }
 
 impl<K, T> Keyed<K, T> {
@@ -144,8 +137,7 @@ impl<K, T> Keyed<K, T> {
         Self {
             timers: Timers::new(&rules),
             rules,
-            cells: Paged::new(),
-            vacant: Vec::new(),
+            cells: Cells::new(),
             index: Index::new(),
             batch: Vec::new(),
             batch_rank: (0, 0, 0),
@@ -164,13 +156,12 @@ impl<K, T> Keyed<K, T> {
 
     /// Windows that hold something, those of each key counted.
     pub(crate) fn live(&self) -> usize {
-        self.cells.len() - self.vacant.len()
+        self.cells.live()
     }
 
     pub(crate) fn bytes(&self) -> usize {
         self.cells.bytes()
-            + (self.vacant.capacity() + self.batch.capacity() + self.unknown_ticks.capacity())
-                * size_of::<u32>()
+            + (self.batch.capacity() + self.unknown_ticks.capacity()) * size_of::<u32>()
             + self.index.bytes()
             + self.timers.bytes()
             + self.ticks.capacity() * size_of::<(i64, u32)>()
@@ -195,12 +186,10 @@ impl<K, T> Keyed<K, T> {
 
     /// Bytes by which an event in so many windows may make this grow.
     pub(crate) fn growth(&self, windows: usize) -> usize {
-        let cells = windows.saturating_sub(self.vacant.len());
-        self.cells.growth(cells)
+        self.cells.growth(windows)
             + self.timers.growth(2 * windows)
             + growth::<(i64, u32)>(self.ticks.len(), self.ticks.capacity(), windows)
             + growth::<u32>(self.unknown_ticks.len(), self.unknown_ticks.capacity(), windows)
-            + growth::<u32>(self.vacant.len(), self.vacant.capacity(), windows)
             + self.index.growth(windows)
             // Each of them may set panes aside and owe one.
             + windows * (2 * Asides::<K, T>::BYTES + size_of::<u32>() + self.trigger_bytes())
@@ -219,16 +208,16 @@ impl<K, T> Keyed<K, T> {
     }
 
     fn cell(&self, id: u32) -> Option<&Cell<K, T>> {
-        Some(&self.cells.get(id as usize)?.as_ref()?.cell)
+        Some(&self.cells.get(id)?.cell)
     }
 
     fn cell_mut(&mut self, id: u32) -> Option<&mut Cell<K, T>> {
         self.change(id);
-        Some(&mut self.cells.get_mut(id as usize)?.as_mut()?.cell)
+        Some(&mut self.cells.get_mut(id)?.cell)
     }
 
     pub(crate) fn cells(&self) -> impl Iterator<Item = &Cell<K, T>> {
-        self.cells.iter().flatten().map(|slot| &slot.cell)
+        self.cells.iter().map(|slot| &slot.cell)
     }
 
     pub(crate) fn last_fired(&self) -> Option<(i64, i64)> {
@@ -307,7 +296,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     ) {
         let (time, aggregate) = (Timestamp::from_micros(offer.time), &algebra.aggregate);
         self.change(id);
-        let Some(cell) = self.cells[id as usize].as_mut().map(|slot| &mut slot.cell) else { return };
+        let Some(Slot { cell, .. }) = self.cells.get_mut(id) else { return };
         match &mut cell.partial {
             Some(partial) => {
                 let before = aggregate.heap_bytes(partial);
@@ -331,8 +320,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         out: &mut impl FnMut(K, Emission<T>),
     ) {
         self.change(id);
-        let Some(slot) = self.cells[id as usize].as_mut() else { return };
-        let cell = &mut slot.cell;
+        let Some(Slot { cell, .. }) = self.cells.get_mut(id) else { return };
         let tick = cell.state.tick();
         let timing = cell.note_event(offer.time, offer.watermark, offer.now, &self.rules);
         let now = cell.state.tick();
@@ -375,7 +363,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         algebra: &Algebra<K, V, A>,
     ) -> Option<(K, Emission<T>)> {
         self.change(id);
-        let slot = self.cells.get_mut(id as usize)?.as_mut()?;
+        let slot = self.cells.get_mut(id)?;
         let before = heap_of(&slot.cell, algebra);
         let pane = slot.cell.emit(timing, &self.rules);
         self.heap = self.heap + heap_of(&slot.cell, algebra) - before;
@@ -412,7 +400,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         algebra: &Algebra<K, V, A>,
     ) -> Option<(K, Emission<T>)> {
         self.change(id);
-        let slot = self.cells.get_mut(id as usize)?.as_mut()?;
+        let slot = self.cells.get_mut(id)?;
         let before = heap_of(&slot.cell, algebra);
         let pane = slot.cell.come_to(due, &self.rules);
         self.heap = self.heap + heap_of(&slot.cell, algebra) - before;
@@ -465,8 +453,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
             if rank.0 > watermark {
                 return None;
             }
-            let slot = self.cells.get(id as usize).and_then(Option::as_ref);
-            let counts = slot.filter(|slot| slot.armed == rank.0);
+            let counts = self.cells.get(id).filter(|slot| slot.armed == rank.0);
             if counts.is_some_and(|slot| slot.cell.rank(&self.rules) == rank) {
                 return Some(rank);
             }
@@ -484,7 +471,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         // Their misses overlap here, and would not below.
         core::hint::black_box(ids.iter().fold(0, |all, &id| all ^ self.touch(id)));
         for &id in &ids {
-            let Some(Some(slot)) = self.cells.get_mut(id as usize) else { continue };
+            let Some(slot) = self.cells.get_mut(id) else { continue };
             if instants.contains(&slot.armed) {
                 let rank = slot.cell.rank(&self.rules);
                 slot.armed = rank.0;
@@ -510,7 +497,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     }
 
     fn arm_if(&mut self, id: u32, is_earlier: impl Fn(i64, i64) -> bool) {
-        let Some(Some(slot)) = self.cells.get_mut(id as usize) else { return };
+        let Some(slot) = self.cells.get_mut(id) else { return };
         let rank = slot.cell.rank(&self.rules);
         if is_earlier(rank.0, slot.armed) {
             slot.armed = rank.0;
@@ -628,7 +615,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
             let window = *first.key();
             if let (Some(order), true) = (order, first.get().len() > 1) {
                 let cells = &self.cells;
-                let key = |id: &u32| cells.get(*id as usize).and_then(|s| s.as_ref()).map(|s| &s.cell.key);
+                let key = |id: &u32| cells.get(*id).map(|slot| &slot.cell.key);
                 first.get_mut().make_contiguous().sort_by(|a, b| match (key(a), key(b)) {
                     (Some(a), Some(b)) => order(a, b),
                     (a, b) => a.is_some().cmp(&b.is_some()),
@@ -774,22 +761,11 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         }
         self.heap += heap_of(&cell, algebra);
         let tick = cell.state.tick();
-        let slot = Some(Slot { hash, armed: i64::MAX, cell });
-        let id = match self.vacant.pop() {
-            Some(id) => {
-                self.change(id);
-                self.cells[id as usize] = slot;
-                id
-            }
-            None => {
-                let id = self.cells.len() as u32;
-                self.change(id);
-                self.cells.push(slot);
-                id
-            }
-        };
+        let id = self.cells.next();
+        self.change(id);
+        self.cells.insert(Slot { hash, armed: i64::MAX, cell });
         let cells = &self.cells;
-        self.index.insert(hash, id, |id| cells[id as usize].as_ref().map_or(0, |slot| slot.hash));
+        self.index.insert(hash, id, |id| cells.get(id).map_or(0, |slot| slot.hash));
         self.rearm(id);
         self.await_tick(id, tick);
         id
@@ -801,10 +777,9 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         algebra: &Algebra<K, V, A>,
     ) -> Option<Cell<K, T>> {
         self.change(id);
-        let slot = self.cells.get_mut(id as usize)?.take()?;
+        let slot = self.cells.remove(id)?;
         self.index.remove(slot.hash, id);
         self.heap = self.heap.saturating_sub(heap_of(&slot.cell, algebra));
-        self.vacant.push(id);
         Some(slot.cell)
     }
 
@@ -866,13 +841,13 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     }
 
     /// Returns memory when hardly anything of it has been used for the second time in a row, or the input has
-    /// ended. O(cells left), each time after at least seven times as many have gone.
+    /// ended. (Of many cells what is left stays where it is: pages go as they become empty.)
     pub(crate) fn shrink<V, A: Aggregate<V, Acc = T>>(&mut self, at_end: bool, algebra: &Algebra<K, V, A>) {
         if self.cut.is_some() {
             // Cells would get other numbers than those that the snapshot being taken has begun with.
             return;
         }
-        let sparse = self.cells.len() >= SMALL && self.live() < self.cells.len() / 8;
+        let sparse = self.cells.is_sparse() && self.live() <= FEW;
         let again = core::mem::replace(&mut self.sparse, sparse);
         if !(sparse && again || at_end && self.live() == 0) {
             return;
@@ -881,15 +856,15 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         let before = core::mem::replace(self, Self::new(self.rules.clone()));
         self.last_fired = before.last_fired;
         self.asides = before.asides;
-        for slot in before.cells.into_values().flatten() {
+        for slot in before.cells.into_slots() {
             // What was taken once can be taken again.
             let _ = self.restore_cell(slot.cell, algebra);
         }
     }
 }
 
-/// Cells that are not worth giving back.
-const SMALL: usize = 64;
+/// Cells that can be put together in one call.
+const FEW: usize = 512;
 
 impl<K, T> Cell<K, T> {
     fn new(key: K, (start, end): (i64, i64), partial: T, watermark: i64) -> Self {

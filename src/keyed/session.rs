@@ -131,7 +131,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
         let others = self.sessions_of(hash, &cell.key);
         cell.state.shares_key = !others.is_empty();
         for id in others {
-            if let Some(Some(other)) = self.cells.get_mut(id as usize) {
+            if let Some(other) = self.cells.get_mut(id) {
                 other.cell.state.shares_key = true;
             }
         }
@@ -172,9 +172,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
             return true;
         };
         self.change(id);
-        let Some(Slot { cell, .. }) = self.cells.get_mut(id as usize).and_then(Option::as_mut) else {
-            return false;
-        };
+        let Some(Slot { cell, .. }) = self.cells.get_mut(id) else { return false };
         let &State { panes, ended, marked, .. } = &cell.state;
         let is_touched = cell.start <= own && own <= cell.end;
         if !is_touched || cell.end < boundary || panes > 0 || ended || marked {

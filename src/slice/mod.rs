@@ -31,6 +31,6 @@ pub(crate) use store::{CutSlice, Slice, Store};
 pub(crate) use table::{Table, spots_for, table_bytes};
 
 /// Room for a few entries more, so that what grows slowly need not move each time.
-fn with_slack(entries: usize) -> usize {
+pub(crate) fn with_slack(entries: usize) -> usize {
     entries + entries / 8
 }
