@@ -1,7 +1,7 @@
 //! Tables of many keys, which grow and go a little at a time: what comes out must not depend on it.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -221,48 +221,82 @@ fn worked<R>(call: impl FnOnce() -> R) -> (R, usize) {
     (result, WORK.get() - before)
 }
 
-/// Half of the keys of a slice are those of the one before. Sealing a slice, taking one out of the stacks, turning those over:
-/// none of it is done for all keys in one call, whatever windows there are beside.
+/// Makes of numbers next to each other others that are not.
+const SCATTER: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// Windows that slide, in slices of the length of what all their bounds have in common.
+#[derive(Clone, Copy)]
+struct Sliding {
+    /// How many slices a window has.
+    size: i64,
+    /// Slices have any of so many keys each; or half of those that the one before has, and others that are new.
+    of: Option<u64>,
+    subtracts: bool,
+    /// There are no other windows beside.
+    is_alone: bool,
+    takes_snapshots: bool,
+}
+
+const HALF: Sliding = Sliding { size: 4, of: None, subtracts: false, is_alone: true, takes_snapshots: false };
+
+/// Sealing a slice, taking one out of the stacks, turning those over: none of it is done for all keys in one call.
 #[test]
 fn no_call_seals_combines_or_evicts_a_slice() {
+    assert_no_call_does_a_slice(HALF);
+    assert_no_call_does_a_slice(Sliding { subtracts: true, ..HALF });
+    assert_no_call_does_a_slice(Sliding { is_alone: false, ..HALF });
+    assert_no_call_does_a_slice(Sliding { takes_snapshots: true, ..HALF });
+}
+
+#[test]
+fn no_call_seals_a_slice_of_few_of_the_keys() {
+    let few = Sliding { size: 12, of: Some(64 * KEYS), ..HALF };
+    assert_no_call_does_a_slice(few);
+    assert_no_call_does_a_slice(Sliding { subtracts: true, ..few });
+}
+
+#[track_caller]
+fn assert_no_call_does_a_slice(sliding: Sliding) {
+    let Sliding { size, of, subtracts, is_alone, takes_snapshots } = sliding;
     let millis = TimeDelta::milliseconds;
     let slice = MILLIS_PER_WINDOW / 4;
-    for (subtracts, is_alone, takes_snapshots) in
-        [(false, true, false), (true, true, false), (false, false, false), (false, true, true)]
-    {
-        let mut windows = vec![Windows::sliding(millis(MILLIS_PER_WINDOW), millis(slice))];
-        windows.extend((!is_alone).then_some(Windows::tumbling(millis(slice))));
-        let kernel = Config::windows(windows).max_disorder(millis(0)).build(NotedSum).unwrap();
-        let mut kernel = if subtracts { kernel.subtract_on_evict() } else { kernel };
-        let partition = kernel.add_partition();
-        let (mut panes, mut most, mut snapshots, mut bytes) = (BTreeMap::new(), 0, 0, Vec::new());
-        for n in 0..10 * KEYS {
-            let (time, key) = (n as i64 * slice / KEYS as i64, n % KEYS + n / KEYS * KEYS / 2);
-            let (_, pushed) = worked(|| kernel.push(partition, at(time), Noted(key), 1).is_ok());
-            let mut taken = 0;
-            for _ in 0..12 {
-                let (pane, polled) = worked(|| {
-                    kernel.poll().map(|pane| (pane.definition, pane.window, pane.key.0, pane.value))
-                });
-                let Some((definition, window, key, value)) = pane else { break };
-                assert!(panes.insert((definition, window, key), value).is_none(), "{key} fires twice");
-                taken = taken.max(polled);
-            }
-            let mut written = 0;
-            if takes_snapshots && n % 16 == 0 {
-                // (If none is under way.)
-                snapshots += usize::from(kernel.begin_snapshot(None).is_ok());
-                written = worked(|| kernel.write_snapshot(40, &mut bytes)).1;
-                bytes.clear();
-            }
-            most = most.max(pushed).max(taken).max(written);
+    let mut windows = vec![Windows::sliding(millis(size * slice), millis(slice))];
+    windows.extend((!is_alone).then_some(Windows::tumbling(millis(slice))));
+    let kernel = Config::windows(windows).max_disorder(millis(0)).build(NotedSum).unwrap();
+    let mut kernel = if subtracts { kernel.subtract_on_evict() } else { kernel };
+    let partition = kernel.add_partition();
+    let (mut sum, mut panes) = (0, BTreeSet::new());
+    let (mut most, mut snapshots, mut bytes) = (0, 0, Vec::new());
+    let slices = 2 * size + 2;
+    for n in 0..slices as u64 * KEYS {
+        let time = n as i64 * slice / KEYS as i64;
+        let key = match of {
+            None => n % KEYS + n / KEYS * KEYS / 2,
+            Some(keys) => (SCATTER.wrapping_mul(n).rotate_left(29).wrapping_mul(SCATTER) >> 32) % keys,
+        };
+        let (_, pushed) = worked(|| kernel.push(partition, at(time), Noted(key), 1).is_ok());
+        let mut taken = 0;
+        for _ in 0..3 * size {
+            let (pane, polled) =
+                worked(|| kernel.poll().map(|pane| (pane.definition, pane.window, pane.key.0, pane.value)));
+            let Some((definition, window, key, value)) = pane else { break };
+            assert!(panes.insert((definition, window, key)), "{key} fires twice");
+            sum += if definition == 0 { value } else { 0 };
+            taken = taken.max(polled);
         }
-        assert!(most < KEYS as usize / 5, "one call hashes and combines {most} times");
-        assert!(snapshots > 5 || !takes_snapshots, "{snapshots} snapshots were taken");
-        let sum: i64 =
-            panes.iter().filter(|((definition, ..), _)| *definition == 0).map(|(_, value)| *value).sum();
-        assert!(sum > 7 * 4 * KEYS as i64, "{sum} events are in windows that have fired");
+        let mut written = 0;
+        if takes_snapshots && n % 16 == 0 {
+            // (If none is under way.)
+            snapshots += usize::from(kernel.begin_snapshot(None).is_ok());
+            written = worked(|| kernel.write_snapshot(40, &mut bytes)).1;
+            bytes.clear();
+        }
+        most = most.max(pushed).max(taken).max(written);
     }
+    assert!(most < KEYS as usize / 5, "one call hashes and combines {most} times");
+    assert!(snapshots > 5 || !takes_snapshots, "{snapshots} snapshots were taken");
+    let fired = slices - 2 - size;
+    assert!(sum >= fired * size * KEYS as i64, "{sum} events are in windows that have fired");
 }
 
 /// Keys that have been gone for longer than any window leave no trace.

@@ -52,6 +52,8 @@ pub(super) struct Coming<K, T> {
 const WORD: usize = u64::BITS as usize;
 /// Of so many numbers at least one should be that of a key in the table, or all numbers are not looked at.
 const SPARSE: usize = 8;
+/// More keys than this are not put in order in one call.
+const FEW: usize = 1 << 12;
 
 impl<K, T> Coming<K, T> {
     /// Spots that are looked at with each part of the numbers.
@@ -208,8 +210,13 @@ impl<K: Hash + Eq + Clone, T: Clone> Sealed<K, T> {
     }
 
     /// Whether so many keys are so few of those with a number that it takes longer to look at those than to put these in order.
-    pub(super) fn is_sparse(&self, keys: usize) -> bool {
+    fn is_sparse(&self, keys: usize) -> bool {
         keys < self.ids.beyond() / SPARSE
+    }
+
+    /// Whether a slice of so many keys is better sealed at once than a part of the numbers at a time.
+    pub(super) fn is_soon_sealed(&self, keys: usize) -> bool {
+        keys <= FEW && self.is_sparse(keys)
     }
 
     /// A slice has come: it is sealed, and its table is not needed any more.

@@ -841,7 +841,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Store<K, T> {
     }
 
     /// Begins to seal all slices before `beyond`: the last of them, if the window of the slices from `first` on has it and it has
-    /// not far fewer keys than have a number, while that window is drained, and the others at once.
+    /// many keys or not far fewer than have a number, while that window is drained, and the others at once.
     pub(crate) fn begin_slide(&mut self, (first, beyond): (i64, i64), hashing: &Hashing<K>) {
         let mut last = None;
         if beyond > self.sealed.before {
@@ -851,8 +851,9 @@ impl<K: Hash + Eq + Clone, T: Clone> Store<K, T> {
                 }
             });
         }
-        let is_alone =
-            |(slice, table): &mut (i64, Entries<K, T>)| *slice < first || self.sealed.is_sparse(table.len());
+        let is_alone = |(slice, table): &mut (i64, Entries<K, T>)| {
+            *slice < first || self.sealed.is_soon_sealed(table.len())
+        };
         if let Some((slice, table)) = last.take_if(is_alone) {
             self.seal(slice, table, hashing);
         }
