@@ -150,6 +150,58 @@ fn no_call_drops_all_keys_of_a_window() {
     assert_eq!(Arc::strong_count(&told), 1, "the keys are all gone");
 }
 
+/// An accumulator that tells when it is dropped, and the sum of them.
+struct ToldSum(Arc<AtomicUsize>);
+
+impl Aggregate<i64> for ToldSum {
+    type Acc = (i64, Arc<AtomicUsize>);
+    type Output = i64;
+
+    fn lift(&self, _: Timestamp, value: &i64) -> Self::Acc {
+        (*value, Arc::clone(&self.0))
+    }
+
+    fn combine(&self, left: &mut Self::Acc, right: &Self::Acc) {
+        left.0 += right.0;
+    }
+
+    fn lower(&self, acc: &Self::Acc) -> i64 {
+        acc.0
+    }
+}
+
+impl Invertible<i64> for ToldSum {
+    fn uncombine(&self, acc: &mut Self::Acc, oldest: &Self::Acc) {
+        acc.0 -= oldest.0;
+    }
+}
+
+#[test]
+fn no_call_drops_all_accumulators_of_a_slice() {
+    let told = Arc::new(AtomicUsize::new(0));
+    let slide = MILLIS_PER_WINDOW / 4;
+    for subtracts in [false, true] {
+        let kernel = config(slide).build(ToldSum(Arc::clone(&told))).unwrap();
+        let mut kernel = if subtracts { kernel.subtract_on_evict() } else { kernel };
+        let partition = kernel.add_partition();
+        let (mut full, mut most, mut panes) = (0, 0, 0);
+        for n in 0..12 * KEYS {
+            let _ = kernel.push(partition, at(n as i64 * slide / KEYS as i64), n % KEYS, 1).unwrap();
+            for _ in 0..2 {
+                let before = Arc::strong_count(&told);
+                panes += usize::from(kernel.poll().is_some());
+                most = most.max(before.saturating_sub(Arc::strong_count(&told)));
+            }
+            full = full.max(Arc::strong_count(&told));
+        }
+        assert!(panes > 8 * KEYS as usize && full > 4 * KEYS as usize, "{panes} panes, {full} accumulators");
+        assert!(most < KEYS as usize / 5, "one call drops {most} accumulators");
+        kernel.finish();
+        while kernel.poll().is_some() {}
+        assert!(Arc::strong_count(&told) <= 2, "{} accumulators are left", Arc::strong_count(&told));
+    }
+}
+
 /// Accumulators that own heap grow and go with their tables.
 #[test]
 fn tables_of_partials_with_heap_grow_and_go() {

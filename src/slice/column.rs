@@ -1,12 +1,16 @@
 //! The partials of a sealed slice, by the numbers of their keys.
 
 use alloc::vec::Vec;
+use core::mem::needs_drop;
 use core::ops::Range;
 
 use super::{Ids, PutEntry, Run};
 
 /// Columns have room for a multiple of so many entries.
 pub(super) const ROUND: usize = 16;
+/// Partials that are not dropped in one call, and how many are.
+const MANY: usize = 4096;
+const CLEARED: usize = 64;
 
 /// The partials of a sealed slice, by the numbers of their keys, in two runs, each of which is ascending: first the keys that
 /// had a number when the slice was sealed, then those that got one.
@@ -175,6 +179,21 @@ impl<T> Column<T> {
         self.ids.insert(place, id);
         self.partials.insert(place, partial);
         self.second += 1;
+    }
+
+    /// Whether it takes long to clear.
+    pub(super) fn is_laborious(&self) -> bool {
+        needs_drop::<T>() && self.len() >= MANY
+    }
+
+    /// Drops some partials of a column that nobody needs any more; whether it is clear.
+    pub(super) fn clear_some(&mut self) -> bool {
+        self.partials.truncate(self.partials.len().saturating_sub(CLEARED));
+        let is_clear = self.partials.is_empty();
+        if is_clear {
+            self.clear();
+        }
+        is_clear
     }
 
     pub(super) fn clear(&mut self) {

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use core::hash::Hash;
+use core::mem::needs_drop;
 use core::ops::Range;
 
 use super::{Algebra, Paged, Sealed};
@@ -15,6 +16,9 @@ pub(crate) struct Front<T> {
     /// By the number of the key.
     heads: Paged<u32>,
     nodes: Paged<Node<T>>,
+    /// How many of the nodes are in use. The others are those of slices before, each of which goes when another takes its place: dropping
+    /// all partials at once may take long.
+    used: usize,
     /// Heap owned by the nodes' partials, as the aggregate tells it.
     heap: usize,
 }
@@ -29,7 +33,7 @@ const END: u32 = u32::MAX;
 
 impl<T> Front<T> {
     pub(crate) fn new() -> Self {
-        Self { heads: Paged::new(), nodes: Paged::new(), heap: 0 }
+        Self { heads: Paged::new(), nodes: Paged::new(), used: 0, heap: 0 }
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -62,7 +66,7 @@ impl<T> Front<T> {
     pub(crate) fn clear(&mut self) {
         self.heads.clear();
         self.nodes.clear();
-        self.heap = 0;
+        (self.used, self.heap) = (0, 0);
     }
 
     /// Becomes the front of other slices, which have so many entries; they are to be
@@ -72,8 +76,11 @@ impl<T> Front<T> {
             return self.clear();
         }
         // (What is known of a key is of no use until its part comes.)
-        self.nodes.clear();
-        self.heap = 0;
+        self.used = 0;
+        if !needs_drop::<T>() {
+            self.nodes.clear();
+            self.heap = 0;
+        }
     }
 
     /// Some keys have no entries yet.
@@ -144,16 +151,15 @@ impl<T> Front<T> {
         }
         self.heap += algebra.aggregate.heap_bytes(&whole);
         let node = Node { whole, next };
-        match free.and_then(|free| Some((free, self.nodes.get_mut(free as usize)?))) {
-            Some((free, place)) => {
+        let at = free.unwrap_or(self.used as u32);
+        self.used += usize::from(free.is_none());
+        match self.nodes.get_mut(at as usize) {
+            Some(place) => {
                 self.heap = self.heap.saturating_sub(algebra.aggregate.heap_bytes(&place.whole));
                 *place = node;
-                free
             }
-            None => {
-                self.nodes.push(node);
-                (self.nodes.len() - 1) as u32
-            }
+            None => self.nodes.push(node),
         }
+        at
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Sealed<K, T> {
     pub(super) slide: Option<Slide<K, T>>,
     /// An empty column for the next slice, so that a steady stream allocates nothing, and what a [`Slide`] has bits in.
     spare: Column<T>,
+    /// Columns that nobody needs any more but whose partials take long to drop: they go a few at a time.
+    retired: Vec<Column<T>>,
     pub(super) bits: Vec<u64>,
     /// The numbers of keys that are few, and their spots.
     pub(super) found: Vec<(u32, u32)>,
@@ -59,6 +61,7 @@ impl<K, T> Sealed<K, T> {
             before: i64::MIN,
             slide: None,
             spare: Column::new(),
+            retired: Vec::new(),
             bits: Vec::new(),
             found: Vec::new(),
             bytes: 0,
@@ -79,7 +82,8 @@ impl<K, T> Sealed<K, T> {
     pub(crate) fn bytes(&self) -> usize {
         let headers = self.columns.capacity() * size_of::<(i64, Column<T>)>();
         let table = self.coming().map_or(0, |coming| coming.table.bytes());
-        self.bytes + self.spare.bytes() + headers + self.slide_bytes() + table + self.ids.bytes()
+        let retired: usize = self.retired.iter().map(Column::bytes).sum();
+        self.bytes + self.spare.bytes() + retired + headers + self.slide_bytes() + table + self.ids.bytes()
     }
 
     fn slide_bytes(&self) -> usize {
@@ -182,6 +186,28 @@ impl<K, T> Sealed<K, T> {
     pub(crate) fn empty(&mut self) {
         if !self.columns.iter().any(|(_, column)| column.is_cut()) {
             *self = Self { before: self.before, cut: self.cut.take(), ..Self::new() };
+        }
+    }
+
+    /// Whether columns are left that have to be dropped.
+    pub(super) fn has_retired(&self) -> bool {
+        !self.retired.is_empty()
+    }
+
+    /// Drops a few partials of what is retired.
+    #[inline(never)]
+    pub(super) fn tidy(&mut self) {
+        if self.retired.last_mut().is_some_and(Column::clear_some)
+            && let Some(column) = self.retired.pop()
+        {
+            self.keep(column);
+        }
+    }
+
+    /// Keeps a column that is clear for the next slice, if it is the largest.
+    fn keep(&mut self, column: Column<T>) {
+        if column.capacity() >= self.spare.capacity() {
+            self.spare = column;
         }
     }
 
@@ -340,9 +366,12 @@ impl<K: Hash + Eq + Clone, T> Sealed<K, T> {
             } else if let Some((_, mut column)) = self.columns.remove(place) {
                 self.leaving -= 1;
                 self.bytes -= if column.is_counted { column.bytes() } else { 0 };
-                column.clear();
-                if column.capacity() >= self.spare.capacity() {
-                    self.spare = column;
+                match column.is_laborious() {
+                    true => self.retired.push(column),
+                    false => {
+                        column.clear();
+                        self.keep(column);
+                    }
                 }
             }
         }

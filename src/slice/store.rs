@@ -417,6 +417,9 @@ impl<K, T> Store<K, T> {
         if !self.pool.retired.is_empty() {
             self.pool.tidy();
         }
+        if self.sealed.has_retired() {
+            self.sealed.tidy();
+        }
     }
 
     /// Takes the tables of all slices before `slice` out, in the order of time.
