@@ -1,7 +1,9 @@
 //! Whole streams, in batches of 1,024 events and pushed one by one: `cargo bench --bench insert`.
 //!
 //! Each group has the loop that one writes by hand beside the kernel, and the floor under both: one upsert by key for
-//! each event, and no windows; where keys have an index, one addition. It prints the checksum of the results, which is the same for all or the benchmark stops.
+//! each event, and no windows; where keys have an index, one addition. What windows cost by themselves is between: the floor's
+//! own code into the table of each window, with a result for each key (`bare`), or with as many results and no windows (`results`).
+//! It prints the checksum of the results, which is the same for all or the benchmark stops.
 
 mod streams;
 
@@ -12,7 +14,7 @@ use floodmark::Timestamp;
 use hashbrown::HashMap;
 use std::hint::black_box;
 use streams::{
-    SECOND, Shape, Stream, by_batches, by_hand, by_index, by_kernel,
+    SECOND, Shape, Stream, bare, by_batches, by_hand, by_index, by_kernel,
     columns::{Largest, by_columns},
     count_and_sum, dense_floor, floor, kernel, key_of, many_by_hand, many_by_kernel, max_by_batches,
     sessions_by_hand, sessions_by_kernel, strings_by_batches, strings_by_hand, unkeyed_by_batches,
@@ -48,6 +50,12 @@ fn compare(
     bench(&mut group, "by index", &stream, |stream| by_index(stream, size, slide));
     bench(&mut group, "floor", &stream, floor);
     bench(&mut group, "floor by index", &stream, dense_floor);
+    if size == slide && shape.late == 0 {
+        assert_eq!(bare::tumbling(&stream, size), by_kernel(&stream, size, slide), "{name}");
+        assert_eq!(bare::tumbling_by_index(&stream, size), by_kernel(&stream, size, slide), "{name}");
+        bench(&mut group, "bare", &stream, |stream| bare::tumbling(stream, size));
+        bench(&mut group, "bare by index", &stream, |stream| bare::tumbling_by_index(stream, size));
+    }
     // (A wheel for each key, with more of them, takes gigabytes. It knows no partitions, and which events are late to the second.)
     if shape.keys <= 1_000 && shape.partitions == 1 && shape.late == 0 {
         wheels(&mut group, name, &stream, (size, slide), true);
@@ -109,6 +117,7 @@ fn sliding(criterion: &mut Criterion) {
     let checksum = by_batches(&stream, size, slide);
     assert_eq!(checksum, by_columns::<(u64, i64)>(&stream, size, slide));
     bench(&mut group, "by columns", &stream, |stream| by_columns::<(u64, i64)>(stream, size, slide));
+    bench(&mut group, "results", &stream, |stream| bare::results(stream, checksum.panes));
     println!("sums: {checksum:x?}");
     group.finish();
 
@@ -120,6 +129,7 @@ fn sliding(criterion: &mut Criterion) {
     assert_eq!(checksum, by_columns::<Largest>(&stream, size, slide));
     bench(&mut group, "batches", &stream, |stream| max_by_batches(stream, size, slide));
     bench(&mut group, "by columns", &stream, |stream| by_columns::<Largest>(stream, size, slide));
+    bench(&mut group, "results", &stream, |stream| bare::results(stream, checksum.panes));
     println!("largest: {checksum:x?}");
     group.finish();
 }

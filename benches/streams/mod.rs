@@ -7,6 +7,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "shared by benchmarks, each of which uses the part it needs")]
 
+pub mod bare;
 pub mod columns;
 pub mod wheel;
 

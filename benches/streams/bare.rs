@@ -1,0 +1,105 @@
+//! Windows and nothing else, as a bound on what is possible: what the [`floor`](super::floor) does for each event, into the
+//! table of its window, and a result for each key of a window that has ended. No late events, no handles that may be stale,
+//! no budget, no snapshots, no other windows than these.
+
+use std::mem::swap;
+
+use hashbrown::HashMap;
+
+use super::{Checksum, DISORDER, EVERY, Stream, key_of};
+
+/// Two windows next to each other, of which the first is the next to end.
+struct Windows<T> {
+    tables: [T; 2],
+    /// Where the first of them ends.
+    end: i64,
+    size: i64,
+    /// The latest event of each partition.
+    latest: Vec<i64>,
+}
+
+impl<T: Default> Windows<T> {
+    fn new(stream: &Stream, size: i64, mut table: impl FnMut() -> T) -> Self {
+        let first = stream.times.iter().take(EVERY).min().map_or(0, |&time| time - time.rem_euclid(size));
+        let partitions = stream.partitions.iter().max().map_or(1, |&last| last as usize + 1);
+        Self { tables: [table(), table()], end: first + size, size, latest: vec![i64::MIN / 2; partitions] }
+    }
+
+    /// Takes all events, and gives out the start and the table of each window that has ended, which has to be empty then.
+    fn run(mut self, stream: &Stream, mut add: impl FnMut(&mut T, usize), mut fire: impl FnMut(i64, &mut T)) {
+        for from in (0..stream.times.len()).step_by(EVERY) {
+            for i in from..(from + EVERY).min(stream.times.len()) {
+                let (time, partition) = (stream.times[i], stream.partitions[i] as usize);
+                add(&mut self.tables[usize::from(time >= self.end)], i);
+                self.latest[partition] = self.latest[partition].max(time);
+            }
+            let watermark = self.latest.iter().min().map_or(i64::MIN, |&latest| latest - DISORDER);
+            if watermark >= self.end {
+                self.fire(&mut fire);
+            }
+        }
+        self.fire(&mut fire);
+        self.fire(&mut fire);
+    }
+
+    fn fire(&mut self, fire: &mut impl FnMut(i64, &mut T)) {
+        let [first, second] = &mut self.tables;
+        fire(self.end - self.size, first);
+        swap(first, second);
+        self.end += self.size;
+    }
+}
+
+/// Windows that tumble.
+pub fn tumbling(stream: &Stream, size: i64) -> Checksum {
+    let mut checksum = Checksum::default();
+    Windows::new(stream, size, HashMap::<u64, (u64, i64)>::new).run(
+        stream,
+        |sums, i| {
+            let entry = sums.entry(stream.keys[i]).or_insert((0, 0));
+            entry.0 += 1;
+            entry.1 += stream.values[i];
+        },
+        |start, sums| {
+            sums.iter().for_each(|(&key, &(count, sum))| checksum.add(key, start, count, sum));
+            sums.clear();
+        },
+    );
+    checksum
+}
+
+/// The same where keys have an index.
+pub fn tumbling_by_index(stream: &Stream, size: i64) -> Checksum {
+    let keys = stream.indices.iter().max().map_or(0, |&last| last as usize + 1);
+    let mut checksum = Checksum::default();
+    Windows::new(stream, size, || vec![(0_u64, 0_i64); keys]).run(
+        stream,
+        |sums, i| {
+            let entry = &mut sums[stream.indices[i] as usize];
+            entry.0 += 1;
+            entry.1 += stream.values[i];
+        },
+        |start, sums| {
+            for (index, &(count, sum)) in sums.iter().enumerate().filter(|(_, sum)| sum.0 > 0) {
+                checksum.add(key_of(index as u32), start, count, sum);
+            }
+            sums.fill((0, 0));
+        },
+    );
+    checksum
+}
+
+/// Not even windows: one upsert by key for each event, and so many results.
+#[inline(never)]
+pub fn results(stream: &Stream, panes: u64) -> Checksum {
+    let mut sums: HashMap<u64, (u64, i64)> = HashMap::new();
+    for (&key, &value) in stream.keys.iter().zip(&stream.values) {
+        let entry = sums.entry(key).or_insert((0, 0));
+        entry.0 += 1;
+        entry.1 += value;
+    }
+    let mut checksum = Checksum::default();
+    let each = sums.iter().cycle().take(panes as usize);
+    (0..).zip(each).for_each(|(n, (&key, &(count, sum)))| checksum.add(key, n, count, sum));
+    checksum
+}
