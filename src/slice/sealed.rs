@@ -118,7 +118,10 @@ impl<K, T> Sealed<K, T> {
     pub(super) fn place_of(&self, slice: i64) -> Result<usize, usize> {
         // Most often slice follows on slice.
         let first = self.columns.front().map_or(slice, |&(first, _)| first);
-        let Ok(guess) = usize::try_from(slice.wrapping_sub(first)) else { return Err(0) };
+        if slice < first {
+            return Err(0);
+        }
+        let guess = usize::try_from(slice.wrapping_sub(first)).unwrap_or(usize::MAX);
         match (self.columns.get(guess), self.columns.back()) {
             (Some(&(found, _)), _) if found == slice => Ok(guess),
             (None, Some(&(last, _))) if last < slice => Err(self.columns.len()),
