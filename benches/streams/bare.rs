@@ -6,7 +6,7 @@ use std::mem::swap;
 
 use hashbrown::HashMap;
 
-use super::{Checksum, DISORDER, EVERY, Stream, key_of};
+use super::{Checksum, DISORDER, EVERY, Stream, key_of, upserted};
 
 /// Two windows next to each other, of which the first is the next to end.
 struct Windows<T> {
@@ -92,12 +92,7 @@ pub fn tumbling_by_index(stream: &Stream, size: i64) -> Checksum {
 /// Not even windows: one upsert by key for each event, and so many results.
 #[inline(never)]
 pub fn results(stream: &Stream, panes: u64) -> Checksum {
-    let mut sums: HashMap<u64, (u64, i64)> = HashMap::new();
-    for (&key, &value) in stream.keys.iter().zip(&stream.values) {
-        let entry = sums.entry(key).or_insert((0, 0));
-        entry.0 += 1;
-        entry.1 += value;
-    }
+    let sums = upserted(stream);
     let mut checksum = Checksum::default();
     let each = sums.iter().cycle().take(panes as usize);
     (0..).zip(each).for_each(|(n, (&key, &(count, sum)))| checksum.add(key, n, count, sum));

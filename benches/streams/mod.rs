@@ -283,13 +283,18 @@ pub fn strings_by_batches(stream: &Stream, keys: &[String], size: i64) -> Checks
 
 /// What no windows at all would cost: one upsert by key for each event.
 pub fn floor(stream: &Stream) -> usize {
+    upserted(stream).len()
+}
+
+#[inline(always)]
+fn upserted(stream: &Stream) -> HashMap<u64, (u64, i64)> {
     let mut sums: HashMap<u64, (u64, i64)> = HashMap::new();
     for (&key, &value) in stream.keys.iter().zip(&stream.values) {
         let entry = sums.entry(key).or_insert((0, 0));
         entry.0 += 1;
         entry.1 += value;
     }
-    sums.len()
+    sums
 }
 
 /// The same where keys have an index: an addition for each event.

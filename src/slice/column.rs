@@ -4,13 +4,11 @@ use alloc::vec::Vec;
 use core::mem::needs_drop;
 use core::ops::Range;
 
+use super::table::{CLEARED, MANY};
 use super::{Ids, PutEntry, Run};
 
 /// Columns have room for a multiple of so many entries.
 pub(super) const ROUND: usize = 16;
-/// Partials that are not dropped in one call, and how many are.
-const MANY: usize = 4096;
-const CLEARED: usize = 64;
 
 /// The partials of a sealed slice, by the numbers of their keys, in two runs, each of which is ascending: first the keys that
 /// had a number when the slice was sealed, then those that got one.

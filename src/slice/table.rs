@@ -24,12 +24,12 @@ pub(crate) fn table_bytes<E>(spots: usize) -> usize {
     (spots * size_of::<E>()).next_multiple_of(GROUP) + spots + GROUP
 }
 
-/// Entries from which on a table grows step by step.
-const MANY: usize = 4096;
+/// Entries from which on a table grows, and entries go, step by step.
+pub(super) const MANY: usize = 4096;
 /// Entries that move with each one that is added: all have moved before the new spots are used up.
 const STEP: usize = 64;
 /// Spots that are cleared at a time.
-const CLEARED: usize = 64;
+pub(super) const CLEARED: usize = 64;
 
 /// A hash table from keys to partials, which also knows what heap the partials own.
 ///
