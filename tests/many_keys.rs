@@ -279,8 +279,9 @@ const SCATTER: u64 = 0x9E37_79B9_7F4A_7C15;
 /// Windows that slide, in slices of the length of what all their bounds have in common.
 #[derive(Clone, Copy)]
 struct Sliding {
-    /// How many slices a window has.
+    /// How many slices a window has, and by how many it slides.
     size: i64,
+    slide: i64,
     /// Slices have any of so many keys each; or half of those that the one before has, and others that are new.
     of: Option<u64>,
     subtracts: bool,
@@ -289,7 +290,8 @@ struct Sliding {
     takes_snapshots: bool,
 }
 
-const HALF: Sliding = Sliding { size: 4, of: None, subtracts: false, is_alone: true, takes_snapshots: false };
+const HALF: Sliding =
+    Sliding { size: 4, slide: 1, of: None, subtracts: false, is_alone: true, takes_snapshots: false };
 
 /// Sealing a slice, taking one out of the stacks, turning those over: none of it is done for all keys in one call.
 #[test]
@@ -307,12 +309,22 @@ fn no_call_seals_a_slice_of_few_of_the_keys() {
     assert_no_call_does_a_slice(Sliding { subtracts: true, ..few });
 }
 
+#[test]
+fn no_call_seals_one_of_several_slices_that_a_window_moves_on_by() {
+    for (size, slide) in [(5, 2), (7, 3)] {
+        let several = Sliding { size, slide, of: Some(4 * KEYS), ..HALF };
+        assert_no_call_does_a_slice(several);
+        assert_no_call_does_a_slice(Sliding { subtracts: true, ..several });
+        assert_no_call_does_a_slice(Sliding { takes_snapshots: true, ..several });
+    }
+}
+
 #[track_caller]
 fn assert_no_call_does_a_slice(sliding: Sliding) {
-    let Sliding { size, of, subtracts, is_alone, takes_snapshots } = sliding;
+    let Sliding { size, slide, of, subtracts, is_alone, takes_snapshots } = sliding;
     let millis = TimeDelta::milliseconds;
     let slice = MILLIS_PER_WINDOW / 4;
-    let mut windows = vec![Windows::sliding(millis(size * slice), millis(slice))];
+    let mut windows = vec![Windows::sliding(millis(size * slice), millis(slide * slice))];
     windows.extend((!is_alone).then_some(Windows::tumbling(millis(slice))));
     let kernel = Config::windows(windows).max_disorder(millis(0)).build(NotedSum).unwrap();
     let mut kernel = if subtracts { kernel.subtract_on_evict() } else { kernel };
@@ -345,10 +357,10 @@ fn assert_no_call_does_a_slice(sliding: Sliding) {
         }
         most = most.max(pushed).max(taken).max(written);
     }
-    // (What leaves and stands first in the order of numbers is looked at before the first pane: of keys in any order, little.)
+    // (What leaves and stands first in the order of numbers is looked at before the first pane: of keys in any order that is little.)
     assert!(most < KEYS as usize / 2, "one call hashes and combines {most} times");
     assert!(snapshots > 5 || !takes_snapshots, "{snapshots} snapshots were taken");
-    let fired = slices - 2 - size;
+    let fired = (slices - 2 - size) / slide;
     assert!(sum >= fired * size * KEYS as i64, "{sum} events are in windows that have fired");
 }
 

@@ -446,14 +446,13 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         self.sliced[place].combine.end_parts();
         self.sliced.iter_mut().for_each(|each| each.combine.end_evicting());
         let before = store.sealed.numbered().map_or(0, |(_, keys)| keys);
-        let (places, more) = store.slide_on(hashing);
-        if places.is_empty() {
+        let (numbered, more) = store.slide_on(hashing);
+        if numbered.len() == 0 {
             return false;
         }
         let ids = store.sealed.ids.beyond() as u32;
-        let latest = || store.sealed.latest(places.clone());
-        self.sliced[place].combine.prepare_new(latest(), ids, algebra);
-        self.list.extend(latest().rev().map(|(id, _)| id as usize));
+        self.sliced[place].combine.prepare_new(store.sealed.entries_of(&numbered), ids, algebra);
+        self.list.extend(store.sealed.numbers_of(&numbered).rev().map(|id| id as usize));
         if let Some(drain) = &mut self.drain {
             drain.scan = None;
         }
@@ -464,7 +463,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
             keys.pass_numbers();
             match more {
                 true => left.keys = Some(keys),
-                false => left.listed = before + places.len() - keys.found,
+                false => left.listed = before + numbered.len() - keys.found,
             }
         }
         true

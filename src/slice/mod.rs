@@ -26,7 +26,7 @@ pub(crate) use marks::{Marks, PutEntry, Run};
 pub(crate) use open::{OpenPair, Tables};
 pub(crate) use paged::Paged;
 pub(crate) use sealed::Sealed;
-pub(crate) use slide::Slide;
+pub(crate) use slide::{Numbered, Slide};
 pub(crate) use store::{CutSlice, Slice, Store};
 pub(crate) use table::{Table, spots_for, table_bytes};
 

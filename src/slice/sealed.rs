@@ -6,6 +6,7 @@ use core::hash::Hash;
 use core::ops::Range;
 
 use super::column::{ROUND, Stay};
+use super::slide::FEW;
 use super::{Column, Hashing, Ids, PutEntry, Run, Slide, Table, with_slack};
 use crate::key::ToKey;
 
@@ -81,9 +82,8 @@ impl<K, T> Sealed<K, T> {
 
     pub(crate) fn bytes(&self) -> usize {
         let headers = self.columns.capacity() * size_of::<(i64, Column<T>)>();
-        let table = self.coming().map_or(0, |coming| coming.table.bytes());
         let retired: usize = self.retired.iter().map(Column::bytes).sum();
-        self.bytes + self.spare.bytes() + retired + headers + self.slide_bytes() + table + self.ids.bytes()
+        self.bytes + self.spare.bytes() + retired + headers + self.slide_bytes() + self.ids.bytes()
     }
 
     fn slide_bytes(&self) -> usize {
@@ -103,9 +103,11 @@ impl<K, T> Sealed<K, T> {
         // A column has room for hardly more entries than the table that it takes the place of.
         let excess = (entry * 9 / 8).saturating_sub(size_of::<(K, T)>());
         let columns = slices * (2 * size_of::<(i64, Column<T>)>() + ROUND * entry) + entries * excess;
-        // While one comes its table is still there, and the one that leaves.
-        let sliding = Slide::<K, T>::bytes_for(expected.max(entries), spots)
-            + with_slack(expected) * (entry + size_of::<(u32, u32)>());
+        // While one comes its table is still there, and the one that leaves; of slices with many keys several may come.
+        let coming = if expected.max(spots) > FEW { slices } else { 1 };
+        let sliding = coming
+            * (Slide::<K, T>::bytes_for(expected.max(entries), spots)
+                + with_slack(expected) * (entry + size_of::<(u32, u32)>()));
         // Tables that are free are kept, up to a few.
         let tables = 3 * Table::<K, T>::bytes_for(expected);
         let there = self.ids.bytes() + self.slide_bytes();

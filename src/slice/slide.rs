@@ -1,26 +1,31 @@
-//! What windows move on by: a slice that comes, which makes a column of its table, and slices that have expired, whose keys
-//! leave their numbers.
+//! What windows move on by: a slice that comes, or several, of whose tables columns are made, and slices that have expired, whose
+//! keys leave their numbers.
 //!
 //! Both are a matter of all keys of a slice, so both are done a part of the numbers at a time, while the window is drained:
 //!
-//! 1. Each key that has a number is looked up in the table. What is found goes to the column: in the order of the numbers, so
+//! 1. Each key that has a number is looked up in the tables. What is found goes to the columns: in the order of the numbers, so
 //!    that nothing has to be sorted. What the expired slices still had to do with those keys ends.
-//! 2. What is in the table and was not found are new keys. They get numbers, the lowest that are free, and are the column's
-//!    second run.
+//! 2. What is in a table and was not found are new keys. They get numbers, the lowest that are free, and are the columns'
+//!    second runs: one table's after the other's, each key with what later tables have of it.
 //!
-//! Until then the slice is that of its table, which does not change, because the window is due.
+//! Until then the slices are those of their tables, which do not change, because the window is due.
 
 use alloc::vec::Vec;
 use core::hash::Hash;
 use core::ops::Range;
 
+use smallvec::SmallVec;
+
 use super::column::Stay;
 use super::{Column, Entries, Hashing, Ids, Sealed, spots_for};
 
-/// A slice that comes and others that leave.
+/// Slices that come and others that leave.
 #[derive(Debug)]
 pub(crate) struct Slide<K, T> {
-    coming: Option<Coming<K, T>>,
+    /// In the order of time: the last of the columns.
+    coming: Several<Coming<K, T>>,
+    /// From here on nothing is sealed when they have come.
+    beyond: i64,
     /// There were so many numbers when this began, and those before `next` are done.
     numbers: u32,
     next: u32,
@@ -29,12 +34,13 @@ pub(crate) struct Slide<K, T> {
 /// A slice with its table.
 type SliceTable<K, T> = (i64, Entries<K, T>);
 
-/// A slice that becomes the last of the columns.
+/// One, almost always.
+pub(super) type Several<T> = SmallVec<[T; 1]>;
+
+/// A slice that becomes one of the columns.
 #[derive(Debug)]
 pub(super) struct Coming<K, T> {
     pub(super) slice: i64,
-    /// From here on nothing is sealed.
-    beyond: i64,
     pub(super) table: Entries<K, T>,
     /// A bit for each spot of the table, which is turned over where there is an entry, as far as has been `seen`, and where
     /// the key has a number: when all of both is done it is set where the key is new.
@@ -53,7 +59,7 @@ const WORD: usize = u64::BITS as usize;
 /// Of so many numbers at least one should be that of a key in the table, or all numbers are not looked at.
 const SPARSE: usize = 8;
 /// More keys than this are not put in order in one call.
-const FEW: usize = 1 << 12;
+pub(super) const FEW: usize = 1 << 12;
 
 impl<K, T> Coming<K, T> {
     /// Spots that are looked at with each part of the numbers.
@@ -63,12 +69,12 @@ impl<K, T> Coming<K, T> {
     const MOST: usize = 1 << 5;
 
     /// With a buffer for the bits.
-    fn new(slice: i64, beyond: i64, table: Entries<K, T>, mut new: Vec<u64>) -> Self {
+    fn new(slice: i64, table: Entries<K, T>, mut new: Vec<u64>) -> Self {
         let words = table.spots().div_ceil(WORD);
         new.clear();
         new.reserve_exact(words);
         new.resize(words, 0);
-        Self { slice, beyond, table, new, seen: 0, known: 0, numbered: 0, spot: 0, step: Self::FIRST }
+        Self { slice, table, new, seen: 0, known: 0, numbered: 0, spot: 0, step: Self::FIRST }
     }
 
     /// New keys that have no number yet.
@@ -88,65 +94,66 @@ impl<K, T> Coming<K, T> {
 }
 
 impl<K, T> Slide<K, T> {
-    /// Bytes that this takes besides the table.
+    /// Bytes that this takes.
     pub(super) fn bytes(&self) -> usize {
-        self.coming.as_ref().map_or(0, |coming| coming.new.capacity() * size_of::<u64>())
+        let of = |coming: &Coming<K, T>| coming.table.bytes() + coming.new.capacity() * size_of::<u64>();
+        let room = if self.coming.spilled() { self.coming.capacity() } else { 0 };
+        self.coming.iter().map(of).sum::<usize>() + room * size_of::<Coming<K, T>>()
     }
 
-    /// The same where that has so many entries, or so many spots, at most.
+    /// The same for each slice that comes, besides its table, where that has so many entries, or so many spots, at most.
     pub(super) fn bytes_for(entries: usize, spots: usize) -> usize {
-        (spots_for(entries).max(spots) / WORD + 2) * size_of::<u64>()
+        (spots_for(entries).max(spots) / WORD + 2) * size_of::<u64>() + size_of::<Coming<K, T>>()
     }
 }
 
 impl<K, T> Sealed<K, T> {
-    /// The slice that comes.
-    pub(super) fn coming(&self) -> Option<&Coming<K, T>> {
-        self.slide.as_ref()?.coming.as_ref()
+    /// The slices that come, in the order of time.
+    #[inline(always)]
+    pub(super) fn coming(&self) -> &[Coming<K, T>] {
+        self.slide.as_ref().map_or(&[], |slide| &slide.coming)
     }
 
-    pub(super) fn coming_mut(&mut self) -> Option<&mut Coming<K, T>> {
-        self.slide.as_mut()?.coming.as_mut()
+    /// The table of a slice that comes.
+    pub(super) fn coming_mut(&mut self, slice: i64) -> Option<&mut Entries<K, T>> {
+        let mut coming = self.slide.as_mut()?.coming.iter_mut();
+        coming.find(|coming| coming.slice == slice).map(|coming| &mut coming.table)
     }
 
-    /// From which of the spots of the slice that comes no key has a number that had none, and how many before have.
+    /// From which of the spots of the slices that come, one after the other, no key has a number that had none, and how many before
+    /// have; if any come.
     pub(crate) fn numbered(&self) -> Option<(usize, usize)> {
-        self.coming().map(|coming| (coming.spot, coming.numbered))
+        let coming = self.coming();
+        let at = coming.iter().rposition(|coming| coming.spot > 0).unwrap_or(0);
+        let spots: usize = coming[..at].iter().map(|coming| coming.table.spots()).sum();
+        Some((spots + coming.get(at)?.spot, coming.iter().map(|coming| coming.numbered).sum()))
     }
 }
 
 impl<K: Hash + Eq + Clone, T> Sealed<K, T> {
-    /// Whether the slice that comes has a key, of a number that is not done yet.
+    /// Whether a slice that comes has a key, of a number that is not done yet.
     pub(super) fn comes_with(&self, id: u32, hashing: &Hashing<K>) -> bool {
-        let has = |coming: &Coming<K, T>| {
-            let key = self.ids.key(id)?;
-            coming.table.spot_of(hashing.hash(key), key)
-        };
-        self.coming().and_then(has).is_some()
+        let Some(key) = self.ids.key(id) else { return false };
+        is_in(self.coming(), hashing.hash(key), key)
     }
 
-    /// Looks for a key of the slice that comes which had no number, from one of its spots on, which is moved on; none beyond
-    /// the spots.
+    /// Looks for a key of the slices that come which had no number, from one of their spots on, which is moved on; none beyond
+    /// the spots. A key that is in several is that of the first.
     pub(super) fn next_new(&self, spot: &mut usize, hashing: &Hashing<K>) -> Option<Option<&K>> {
         let slide = self.slide.as_ref()?;
-        let coming = slide.coming.as_ref().filter(|coming| *spot < coming.table.spots())?;
         let is_known = slide.next == slide.numbers;
-        if is_known && *spot < coming.seen {
-            // (Of spots that have been seen there may be many without one.)
-            let new = coming.new[*spot / WORD] >> (*spot % WORD);
-            let next = *spot + new.trailing_zeros() as usize;
-            if new == 0 || next >= coming.table.spots() {
-                *spot = (*spot / WORD + 1) * WORD;
-                return Some(None);
+        let mut first = 0;
+        for (place, coming) in slide.coming.iter().enumerate() {
+            let beyond = first + coming.table.spots();
+            if *spot < beyond {
+                let mut own = *spot - first;
+                let found = coming.next_new(&mut own, is_known, &self.ids, hashing);
+                *spot = beyond.min(first + own);
+                return Some(found.filter(|key| !is_in(&slide.coming[..place], hashing.hash(*key), key)));
             }
-            *spot = next;
+            first = beyond;
         }
-        let at = *spot;
-        *spot += 1;
-        Some(coming.table.at(at).map(|(key, _)| key).filter(|key| match is_known {
-            true => at < coming.seen || coming.new[at / WORD] >> (at % WORD) & 1 == 0,
-            false => self.ids.get(hashing.hash(*key), *key).is_none(),
-        }))
+        None
     }
 
     /// Does it for all numbers, where nothing comes.
@@ -168,23 +175,27 @@ impl<K: Hash + Eq + Clone, T> Sealed<K, T> {
 }
 
 impl<K: Hash + Eq + Clone, T: Clone> Sealed<K, T> {
-    /// Begins to make a column of the table of a slice that is after all others, up to which from then on, `beyond` excluded, all
-    /// slices are sealed. Slices like it have `expected` keys.
-    fn come(&mut self, (slice, beyond): (i64, i64), table: Entries<K, T>, expected: usize) -> Coming<K, T> {
+    /// Begins to make a column of the table of a slice that is after all others. Slices like it have `expected` keys.
+    fn come(&mut self, (slice, table): SliceTable<K, T>, expected: usize) -> Coming<K, T> {
         self.append(slice, (table.len(), table.capacity()), table.heap(), expected);
-        Coming::new(slice, beyond, table, core::mem::take(&mut self.bits))
+        Coming::new(slice, table, core::mem::take(&mut self.bits))
     }
 
-    /// Begins to slide by this slice, if one comes, and by those that have expired: to be gone on with by
-    /// [`Sealed::slide_part`] for all numbers, in their order, and then by [`Sealed::slide_on`].
-    pub(super) fn begin_slide(&mut self, beyond: i64, comes: Option<SliceTable<K, T>>, expected: usize) {
-        let coming = comes.map(|(slice, table)| self.come((slice, beyond), table, expected));
-        match coming {
-            Some(_) => self.ids.forget_free(),
-            None => self.before = self.before.max(beyond),
+    /// Begins to slide by these slices, each like those that have so many keys, and by those that have expired: to be gone on with by
+    /// [`Sealed::slide_part`] for all numbers, in their order, and then by [`Sealed::slide_on`]. From then on all slices before `beyond`
+    /// are sealed.
+    pub(super) fn begin_slide(
+        &mut self,
+        beyond: i64,
+        comes: impl Iterator<Item = (SliceTable<K, T>, usize)>,
+    ) {
+        let coming: Several<_> = comes.map(|(table, expected)| self.come(table, expected)).collect();
+        match coming.is_empty() {
+            false => self.ids.forget_free(),
+            true => self.before = self.before.max(beyond),
         }
-        if self.let_go() || coming.is_some() {
-            self.slide = Some(Slide { coming, numbers: self.ids.beyond() as u32, next: 0 });
+        if self.let_go() || !coming.is_empty() {
+            self.slide = Some(Slide { coming, beyond, numbers: self.ids.beyond() as u32, next: 0 });
         }
     }
 
@@ -196,7 +207,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Sealed<K, T> {
         expected: usize,
         hashing: &Hashing<K>,
     ) -> Entries<K, T> {
-        let mut coming = self.come((slice, slice.saturating_add(1)), table, expected);
+        let mut coming = self.come((slice, table), expected);
         let is_sparse = self.is_sparse(coming.table.len());
         let Some((_, column)) = self.columns.back_mut() else { return coming.table };
         match is_sparse {
@@ -204,9 +215,8 @@ impl<K: Hash + Eq + Clone, T: Clone> Sealed<K, T> {
             false => coming.find(&(0..self.ids.beyond() as u32), &mut self.ids, column, hashing),
         }
         self.ids.sort_free(coming.left());
-        while !coming.number_some(&mut self.ids, column, hashing).is_empty() {}
-        column.is_changed = coming.table.take_changed();
-        self.came(coming).1
+        while coming.number_some(&mut self.ids, column, hashing, |_, _, _, _| {}) > 0 {}
+        self.came(coming, slice.saturating_add(1)).1
     }
 
     /// Whether so many keys are so few of those with a number that it takes longer to look at those than to put these in order.
@@ -219,10 +229,15 @@ impl<K: Hash + Eq + Clone, T: Clone> Sealed<K, T> {
         keys <= FEW && self.is_sparse(keys)
     }
 
-    /// A slice has come: it is sealed, and its table is not needed any more.
-    fn came(&mut self, coming: Coming<K, T>) -> SliceTable<K, T> {
-        self.before = self.before.max(coming.beyond);
-        self.bits = coming.new;
+    /// A slice has come: it is sealed with all before `beyond`, and its table is not needed any more.
+    fn came(&mut self, mut coming: Coming<K, T>, beyond: i64) -> SliceTable<K, T> {
+        if let Ok(place) = self.place_of(coming.slice) {
+            self.columns[place].1.is_changed = coming.table.take_changed();
+        }
+        self.before = self.before.max(beyond);
+        if coming.new.capacity() > self.bits.capacity() {
+            self.bits = coming.new;
+        }
         (coming.slice, coming.table)
     }
 
@@ -230,35 +245,105 @@ impl<K: Hash + Eq + Clone, T: Clone> Sealed<K, T> {
     pub(crate) fn slide_part(&mut self, part: &Range<u32>, hashing: &Hashing<K>) {
         let Some(slide) = &mut self.slide else { return };
         slide.next = part.end;
-        let Some((coming, (_, column))) = slide.coming.as_mut().zip(self.columns.back_mut()) else {
+        if slide.coming.is_empty() {
             return self.leave(part, false, hashing);
-        };
+        }
         // First what comes: a key that is in it, too, keeps its number.
-        coming.find(part, &mut self.ids, column, hashing);
+        let first = self.columns.len() - slide.coming.len();
+        for (coming, (_, column)) in slide.coming.iter_mut().zip(self.columns.range_mut(first..)) {
+            coming.find(part, &mut self.ids, column, hashing);
+        }
         self.leave(part, true, hashing);
         self.ids.find_free(part);
     }
 
-    /// Slides on when all numbers are done: gives some of the keys numbers that have none, and says where their entries are,
-    /// to be looked at by [`Sealed::latest`]. With the last of them the table of the slice that has come is given back.
-    pub(crate) fn slide_on(&mut self, hashing: &Hashing<K>) -> (Range<usize>, Option<SliceTable<K, T>>) {
-        let mut places = 0..0;
-        let Some(mut slide) = self.slide.take() else { return (places, None) };
-        if let (Some(coming), Some((_, column))) = (&mut slide.coming, self.columns.back_mut()) {
-            places = coming.number_some(&mut self.ids, column, hashing);
-            if coming.left() > 0 {
-                self.slide = Some(slide);
-                return (places, None);
-            }
-            column.is_changed = coming.table.take_changed();
+    /// Slides on when all numbers are done: gives some of the keys numbers that have none. With the last of them the tables
+    /// of the slices that have come are given back.
+    pub(crate) fn slide_on(&mut self, hashing: &Hashing<K>) -> (Numbered, Several<SliceTable<K, T>>) {
+        let Some(mut slide) = self.slide.take() else { return (Numbered::default(), Several::new()) };
+        let numbered = self.number_some(&mut slide.coming, hashing);
+        if slide.coming.iter().any(|coming| coming.left() > 0) {
+            self.slide = Some(slide);
+            return (numbered, Several::new());
         }
         self.remove_gone();
-        (places, slide.coming.map(|coming| self.came(coming)))
+        let came = slide.coming.into_iter().map(|coming| self.came(coming, slide.beyond)).collect();
+        (numbered, came)
     }
 
-    /// Entries of the column that came last.
-    pub(crate) fn latest(&self, places: Range<usize>) -> impl DoubleEndedIterator<Item = (u32, &T)> {
-        self.columns.back().into_iter().flat_map(move |(_, column)| column.places(places.clone()))
+    /// Gives some keys of the first slice that has new ones a number, with their entries in later ones.
+    fn number_some(&mut self, coming: &mut [Coming<K, T>], hashing: &Hashing<K>) -> Numbered {
+        let Some(at) = coming.iter().position(|coming| coming.left() > 0) else { return Numbered::default() };
+        let first = self.columns.len() - coming.len() + at;
+        let before: Several<usize> = self.columns.range(first..).map(|(_, column)| column.len()).collect();
+        let columns = self.columns.range_mut(first..).map(|(_, column)| column);
+        let mut both = coming[at..].iter_mut().zip(columns);
+        let Some((own, column)) = both.next() else { return Numbered::default() };
+        let mut later: Several<_> = both.collect();
+        own.number_some(&mut self.ids, column, hashing, move |ids, id, hash, key| {
+            for (coming, column) in &mut later {
+                if let Some(spot) = coming.table.spot_of(hash, key) {
+                    coming.take(id, spot, false, ids, column);
+                }
+            }
+        });
+        let columns = before.iter().zip(self.columns.range(first..));
+        Numbered { places: columns.map(|(&before, (_, column))| before..column.len()).collect() }
+    }
+
+    /// Entries of keys that have got numbers, slice by slice.
+    pub(crate) fn entries_of<'a>(&'a self, numbered: &'a Numbered) -> impl Iterator<Item = (u32, &'a T)> {
+        let columns = self.columns.range(self.columns.len() - numbered.places.len()..);
+        let places = columns.zip(&numbered.places);
+        places.flat_map(|((_, column), places)| column.places(places.clone()))
+    }
+
+    /// Their numbers, ascending.
+    pub(crate) fn numbers_of(&self, numbered: &Numbered) -> impl DoubleEndedIterator<Item = u32> {
+        let column = self.columns.get(self.columns.len() - numbered.places.len());
+        let first = column.zip(numbered.places.first()).into_iter();
+        first.flat_map(|((_, column), places)| column.places(places.clone()).map(|(id, _)| id))
+    }
+}
+
+/// Keys that have got numbers: where their entries are in the last columns, in the first of which all of them are.
+#[derive(Debug, Default)]
+pub(crate) struct Numbered {
+    places: Several<Range<usize>>,
+}
+
+impl Numbered {
+    /// How many they are.
+    pub(crate) fn len(&self) -> usize {
+        self.places.first().map_or(0, ExactSizeIterator::len)
+    }
+}
+
+/// Whether one of some slices that come has a key.
+fn is_in<K: Hash + Eq + Clone, T>(coming: &[Coming<K, T>], hash: u64, key: &K) -> bool {
+    coming.iter().any(|coming| coming.table.spot_of(hash, key).is_some())
+}
+
+impl<K: Hash + Eq + Clone, T> Coming<K, T> {
+    /// Looks for a key that had no number from one of the spots on, which is moved on. `is_known`: all that have one have been looked
+    /// up.
+    fn next_new(&self, spot: &mut usize, is_known: bool, ids: &Ids<K>, hashing: &Hashing<K>) -> Option<&K> {
+        if is_known && *spot < self.seen {
+            // (Of spots that have been seen there may be many without one.)
+            let new = self.new[*spot / WORD] >> (*spot % WORD);
+            let next = *spot + new.trailing_zeros() as usize;
+            if new == 0 || next >= self.table.spots() {
+                *spot = (*spot / WORD + 1) * WORD;
+                return None;
+            }
+            *spot = next;
+        }
+        let at = *spot;
+        *spot += 1;
+        self.table.at(at).map(|(key, _)| key).filter(|key| match is_known {
+            true => at < self.seen || self.new[at / WORD] >> (at % WORD) & 1 == 0,
+            false => ids.get(hashing.hash(*key), *key).is_none(),
+        })
     }
 }
 
@@ -268,17 +353,17 @@ impl<K: Hash + Eq + Clone, T: Clone> Coming<K, T> {
         for id in part.clone() {
             let Some(key) = ids.key(id) else { continue };
             if let Some(spot) = self.table.spot_of(hashing.hash(key), key) {
-                self.take(id, spot, ids, column);
+                self.take(id, spot, true, ids, column);
             }
         }
         self.see(Self::SPOTS);
     }
 
-    /// The key at a spot has this number.
+    /// The key at a spot has this number, and had it when this began if it `is_first`.
     #[inline(always)]
-    fn take(&mut self, id: u32, spot: usize, ids: &mut Ids<K>, column: &mut Column<T>) {
+    fn take(&mut self, id: u32, spot: usize, is_first: bool, ids: &mut Ids<K>, column: &mut Column<T>) {
         if let Some((_, partial)) = self.table.at(spot) {
-            column.push(ids.enter_again(id), partial.clone(), true);
+            column.push(ids.enter_again(id), partial.clone(), is_first);
             self.new[spot / WORD] ^= 1 << (spot % WORD);
             self.known += 1;
         }
@@ -299,16 +384,17 @@ impl<K: Hash + Eq + Clone, T: Clone> Coming<K, T> {
         found.reserve_exact(self.table.len());
         found.extend((0..self.table.spots()).filter_map(number));
         found.sort_unstable();
-        found.drain(..).for_each(|(id, spot)| self.take(id, spot as usize, ids, column));
+        found.drain(..).for_each(|(id, spot)| self.take(id, spot as usize, true, ids, column));
     }
 
-    /// Gives some keys a number, in the order of their spots; the places of their entries.
+    /// Gives some keys a number, in the order of their spots, and each with its hash to `then`; how many.
     fn number_some(
         &mut self,
         ids: &mut Ids<K>,
         column: &mut Column<T>,
         hashing: &Hashing<K>,
-    ) -> Range<usize> {
+        mut then: impl FnMut(&mut Ids<K>, u32, u64, &K),
+    ) -> usize {
         let (from, keys) = (column.len(), self.left().min(self.step));
         self.step = (2 * self.step).min(Self::MOST);
         while column.len() < from + keys {
@@ -324,12 +410,14 @@ impl<K: Hash + Eq + Clone, T: Clone> Coming<K, T> {
             let spot = self.spot + bits.trailing_zeros() as usize;
             self.spot = spot + 1;
             if let Some((key, partial)) = self.table.at(spot) {
-                let id = ids.number(hashing.hash(key), key, self.table.len(), hashing);
+                let hash = hashing.hash(key);
+                let id = ids.number(hash, key, self.table.len(), hashing);
                 column.push(id, partial.clone(), false);
                 self.numbered += 1;
+                then(ids, id, hash, key);
             }
         }
-        from..column.len()
+        column.len() - from
     }
 }
 
@@ -349,8 +437,7 @@ mod tests {
     }
 
     impl Both {
-        /// Seals a slice: at once, or so many numbers at a time.
-        fn seal(&mut self, slice: i64, keys: impl Iterator<Item = u32>, step: Option<u32>) {
+        fn table(&mut self, slice: i64, keys: impl Iterator<Item = u32>) -> (i64, Entries<u32, u64>) {
             let mut table = Entries::new();
             for (key, value) in keys.zip(slice as u64..) {
                 let hash = self.hashing.hash(&key);
@@ -359,51 +446,68 @@ mod tests {
                     self.map.insert((slice, key), value);
                 }
             }
-            let table = match step {
-                None => self.sealed.seal(slice, table, 0, &self.hashing),
-                Some(step) => self.slide(slice, table, step),
-            };
-            let entries = table.iter().map(|(&key, &value)| ((slice, key), value));
-            let of_slice = self.map.range((slice, 0)..).map(|(&at, &value)| (at, value));
-            assert_eq!(entries.collect::<BTreeMap<_, _>>(), of_slice.collect());
+            (slice, table)
         }
 
-        fn slide(&mut self, slice: i64, table: Entries<u32, u64>, step: u32) -> Entries<u32, u64> {
-            self.sealed.begin_slide(slice + 1, Some((slice, table)), 0);
+        /// Seals slices: at once, or together so many numbers at a time.
+        fn seal(&mut self, tables: Vec<(i64, Entries<u32, u64>)>, step: Option<u32>) {
+            let first = tables[0].0;
+            let slices: Vec<i64> = tables.iter().map(|&(slice, _)| slice).collect();
+            let seal = |(slice, table)| (slice, self.sealed.seal(slice, table, 0, &self.hashing));
+            let came = match step {
+                None => tables.into_iter().map(seal).collect(),
+                Some(step) => self.slide(tables, step),
+            };
+            assert!(came.iter().map(|&(slice, _)| slice).eq(slices));
+            let entries = |(slice, table): &(i64, Entries<u32, u64>)| {
+                table.iter().map(|(&key, &value)| ((*slice, key), value)).collect::<Vec<_>>()
+            };
+            let of_slices = self.map.range((first, 0)..).map(|(&at, &value)| (at, value));
+            assert_eq!(came.iter().flat_map(entries).collect::<BTreeMap<_, _>>(), of_slices.collect());
+        }
+
+        fn slide(
+            &mut self,
+            tables: Vec<(i64, Entries<u32, u64>)>,
+            step: u32,
+        ) -> Several<(i64, Entries<u32, u64>)> {
+            let (last, _) = tables[tables.len() - 1];
+            self.sealed.begin_slide(last + 1, tables.into_iter().map(|table| (table, 0)));
             let ids = self.sealed.ids.beyond() as u32;
             let mut part = 0..0;
             while part.end < ids {
-                self.check_coming(true);
+                self.check_coming();
                 part = part.end..(part.end + step).min(ids);
                 self.sealed.slide_part(&part, &self.hashing);
             }
             loop {
-                self.check_coming(false);
-                let (places, table) = self.sealed.slide_on(&self.hashing);
-                let ids: Vec<u32> = self.sealed.latest(places).map(|(id, _)| id).collect();
-                assert!(ids.is_sorted() && (table.is_some() || !ids.is_empty()));
-                if let Some((came, table)) = table {
-                    assert_eq!(came, slice);
-                    return table;
+                self.check_coming();
+                let (numbered, came) = self.sealed.slide_on(&self.hashing);
+                let ids: Vec<u32> = self.sealed.numbers_of(&numbered).collect();
+                assert!(ids.is_sorted() && ids.len() == numbered.len());
+                assert!(!came.is_empty() || !ids.is_empty());
+                let of_ids: BTreeSet<u32> = self.sealed.entries_of(&numbered).map(|(id, _)| id).collect();
+                assert!(of_ids.into_iter().eq(ids));
+                if !came.is_empty() {
+                    return came;
                 }
             }
         }
 
-        /// Each key of the slice that comes is found by its number if it has one, and else by its spot.
-        fn check_coming(&self, by_number: bool) {
-            let coming = self.sealed.coming().unwrap();
-            let mut spot = coming.spot;
+        /// Each key of the slices that come is found by its number if it has one, and else once, by a spot.
+        fn check_coming(&self) {
+            let coming = self.sealed.coming();
+            let keys: BTreeSet<u32> =
+                coming.iter().flat_map(|coming| coming.table.iter().map(|(&key, _)| key)).collect();
+            let mut spot = self.sealed.numbered().map_or(0, |(spot, _)| spot);
             let found = core::iter::from_fn(|| self.sealed.next_new(&mut spot, &self.hashing));
             let found: Vec<u32> = found.flatten().copied().collect();
-            let new: BTreeSet<u32> = found.iter().copied().collect();
-            assert_eq!(found.len(), coming.table.iter().filter(|(key, _)| new.contains(key)).count());
-            if by_number {
-                let ids = 0..self.sealed.ids.beyond() as u32;
-                let known = ids.filter(|&id| self.sealed.comes_with(id, &self.hashing)).count();
-                assert_eq!(new.len() + known, coming.table.len());
-            } else {
-                assert_eq!(new.len(), coming.left());
-            }
+            let is_new = |key: &&u32| self.sealed.ids.get(self.hashing.hash(*key), *key).is_none();
+            let new: BTreeSet<u32> = keys.iter().filter(is_new).copied().collect();
+            assert_eq!((found.len(), found.into_iter().collect()), (new.len(), new));
+            let ids = 0..self.sealed.ids.beyond() as u32;
+            let known = ids.filter(|&id| self.sealed.comes_with(id, &self.hashing)).count();
+            assert_eq!(known, keys.iter().filter(|key| !is_new(key)).count());
         }
 
         /// An event that comes when its slice is sealed.
@@ -466,23 +570,32 @@ mod tests {
 
         #[test]
         fn sealed_slices_are_a_map(
-            slices in prop::collection::vec((1..4i64, 1..80usize, 1..9u32, late(), step(), any::<bool>()), 1..24),
+            slices in prop::collection::vec(
+                (1..4i64, prop::collection::vec((1..80usize, 1..9u32), 1..4), late(), step(), any::<bool>()),
+                1..24,
+            ),
             kept in 1..20i64,
             seed: u64,
         ) {
             let hashing = Hashing::new(Some(seed));
             let mut both = Both { hashing, sealed: Sealed::new(), map: BTreeMap::new() };
-            let mut slice = 0;
-            for (gap, count, stride, late, step, leaves) in slices {
+            let (mut slice, mut expired) = (0, i64::MIN);
+            for (gap, tables, late, step, leaves) in slices {
                 slice += gap;
-                // Now a few keys of many, now the same ones again.
-                both.seal(slice, (0..count as u32).map(|n| n * stride), step);
+                let tables = (0..).zip(tables).map(|(n, (count, stride))| {
+                    slice += i64::from(n > 0);
+                    // Now a few keys of many, now the same ones again.
+                    both.table(slice, (0..count as u32).map(|n| n * stride))
+                });
+                let tables = tables.collect();
+                both.seal(tables, step);
                 both.check();
                 // (Nothing comes into what has expired.)
-                let late = late.iter().filter(|(back, _)| (slice - gap - kept..).contains(&(slice - back)));
+                let late = late.iter().filter(|(back, _)| (expired..=slice).contains(&(slice - back)));
                 late.for_each(|&(back, key)| both.add(slice - back, key));
                 both.check();
-                both.expire_before(slice - kept);
+                expired = slice - kept;
+                both.expire_before(expired);
                 if leaves {
                     // Without a slice that comes.
                     both.sealed.leave_all(&both.hashing);

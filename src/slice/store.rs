@@ -12,11 +12,11 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::hash::Hash;
 use core::mem::size_of;
-use core::ops::Range;
 
 use super::open::{Hot, OpenSlice, OpenTables, left_to_hold};
 use super::pool::Pool;
-use super::{Column, Entries, Hashing, Ids, OpenPair, PutEntry, Run, Sealed, sealed};
+use super::slide::{FEW, Several};
+use super::{Column, Entries, Hashing, Ids, Numbered, OpenPair, PutEntry, Run, Sealed, sealed};
 use crate::grid::{Grid, Ruler};
 use crate::key::ToKey;
 use crate::lattice::Lattice;
@@ -351,7 +351,7 @@ impl<K, T> Store<K, T> {
 
     #[inline(always)]
     fn table(&self, slice: i64) -> Option<&Entries<K, T>> {
-        if let Some(coming) = self.sealed.coming().filter(|coming| coming.slice == slice) {
+        if let Some(coming) = self.sealed.coming().iter().find(|coming| coming.slice == slice) {
             return Some(&coming.table);
         }
         let table = match (self.hot.get(slice), self.slot(slice)) {
@@ -368,7 +368,7 @@ impl<K, T> Store<K, T> {
     }
 
     fn next_open(&self, from: i64) -> Option<i64> {
-        if let Some(coming) = self.sealed.coming().filter(|coming| coming.slice >= from) {
+        if let Some(coming) = self.sealed.coming().iter().find(|coming| coming.slice >= from) {
             return Some(coming.slice);
         }
         let far = self.far.range(from..).next().map(|(&slice, _)| slice);
@@ -391,7 +391,7 @@ impl<K, T> Store<K, T> {
         let beyond = self.base.saturating_add(self.ring.len() as i64);
         let covered = if far.is_none() && self.live_in_ring > 0 { self.base..beyond } else { 0..0 };
         let ring = covered.into_iter().rev().find(|&slice| self.table(slice).is_some());
-        let coming = || self.sealed.coming().map(|coming| coming.slice);
+        let coming = || self.sealed.coming().last().map(|coming| coming.slice);
         let open = [far, self.hot.live().next_back(), ring].into_iter().flatten().max();
         open.or_else(coming).or_else(|| self.sealed.last())
     }
@@ -459,8 +459,8 @@ impl<K, T> Store<K, T> {
     /// The table of a slice that is not sealed, if it is there; it may be empty.
     fn table_mut(&mut self, slice: i64) -> Option<&mut Entries<K, T>> {
         self.close();
-        if self.sealed.coming().is_some_and(|coming| coming.slice == slice) {
-            return self.sealed.coming_mut().map(|coming| &mut coming.table);
+        if self.sealed.coming().iter().any(|coming| coming.slice == slice) {
+            return self.sealed.coming_mut(slice);
         }
         match self.slot(slice) {
             Some(slot) => self.ring.get_mut(slot),
@@ -843,33 +843,38 @@ impl<K: Hash + Eq + Clone, T: Clone> Store<K, T> {
         self.retire(slice, table);
     }
 
-    /// Begins to seal all slices before `beyond`: the last of them, if the window of the slices from `first` on has it and it has
-    /// many keys or not far fewer than have a number, while that window is drained, and the others at once.
+    /// Begins to seal all slices before `beyond`: while the window of the slices from `first` on is drained, but for those before it, and
+    /// those of so few keys that it is better done at once.
     pub(crate) fn begin_slide(&mut self, (first, beyond): (i64, i64), hashing: &Hashing<K>) {
-        let mut last = None;
+        let mut coming: Several<(i64, Entries<K, T>)> = Several::new();
         if beyond > self.sealed.before {
             self.take_before(beyond, |store, slice, table| {
-                if let Some((slice, table)) = last.replace((slice, table)) {
+                // (Columns are in the order of time: what follows on one that comes does so, too.)
+                if let [(before, few)] = &coming[..]
+                    && (*before < first || few.len() <= FEW)
+                    && let Some((slice, table)) = coming.pop()
+                {
                     store.seal(slice, table, hashing);
                 }
+                coming.push((slice, table));
             });
         }
-        let is_alone = |(slice, table): &mut (i64, Entries<K, T>)| {
-            *slice < first || self.sealed.is_soon_sealed(table.len())
-        };
-        if let Some((slice, table)) = last.take_if(is_alone) {
+        if let [(slice, table)] = &coming[..]
+            && (*slice < first || self.sealed.is_soon_sealed(table.len()))
+            && let Some((slice, table)) = coming.pop()
+        {
             self.seal(slice, table, hashing);
         }
-        let expected = last.as_ref().map_or(0, |(_, table)| self.pass_on(table));
-        self.sealed.begin_slide(beyond, last, expected);
+        let expected: Several<usize> = coming.iter().map(|(_, table)| self.pass_on(table)).collect();
+        self.sealed.begin_slide(beyond, coming.into_iter().zip(expected));
     }
 
-    /// Slides on once all numbers are done; where the entries are of keys that have numbers now, and whether there may be more.
-    pub(crate) fn slide_on(&mut self, hashing: &Hashing<K>) -> (Range<usize>, bool) {
-        let (places, retired) = self.sealed.slide_on(hashing);
-        if let Some((slice, table)) = retired {
+    /// Slides on once all numbers are done; the keys that have numbers now, and whether there may be more.
+    pub(crate) fn slide_on(&mut self, hashing: &Hashing<K>) -> (Numbered, bool) {
+        let (numbered, retired) = self.sealed.slide_on(hashing);
+        for (slice, table) in retired {
             self.retire(slice, table);
         }
-        (places, self.sealed.slide.is_some())
+        (numbered, self.sealed.slide.is_some())
     }
 }
