@@ -72,6 +72,15 @@ impl Lattice {
         }
     }
 
+    /// The most slices between the end of one of these windows and that of the next.
+    pub(crate) fn slices_per_slide(&self, windows: &Assigner) -> usize {
+        let between = |(period, _, offset): (u64, u64, i64)| {
+            let (first, beyond) = self.slices((offset, offset.saturating_add_unsigned(period)));
+            usize::try_from(beyond - first).ok()
+        };
+        self.grid().and_then(|_| windows.period()).and_then(between).unwrap_or(usize::MAX)
+    }
+
     /// The edges that `slices` gives these slices for.
     pub(crate) fn bounds(&self, (first, beyond): (i64, i64)) -> Bounds {
         match self {

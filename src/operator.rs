@@ -749,7 +749,10 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         let growth = sliced + keyed.sum::<usize>() + queued;
         // Firing sliding windows takes memory too, and cannot be refused any more.
         let room = self.store.room() + entries;
-        let sealing = if self.firing.combines() { self.store.sealing_growth(room) } else { 0 };
+        let sealing = match self.firing.slices_per_slide() {
+            0 => 0,
+            coming => self.store.sealing_growth(coming, room),
+        };
         let used = self.state_bytes()
             + self.firing.growth(room.max(self.store.sealed.ids.beyond()), self.order.is_some())
             + sealing;

@@ -118,15 +118,16 @@ impl<K, T> Firing<K, T> {
 
     /// Bytes by which firing may make this grow where the slices have room for so many entries.
     pub(crate) fn growth(&self, entries: usize, is_ordered: bool) -> usize {
-        let combined = if self.combines() { &self.sliced[..] } else { &[] };
+        let combined = if self.slices_per_slide() > 0 { &self.sliced[..] } else { &[] };
         let sliced: usize = combined.iter().map(|sliced| sliced.growth(entries)).sum();
         let listed = if is_ordered { entries.saturating_sub(self.list.capacity()) } else { 0 };
         sliced + listed * size_of::<Spot>()
     }
 
-    /// Whether windows may be made of several slices.
-    pub(crate) fn combines(&self) -> bool {
-        self.sliced.iter().any(Sliced::is_combined)
+    /// By how many slices windows move on at most that may be made of several; 0 without such.
+    pub(crate) fn slices_per_slide(&self) -> usize {
+        let combined = self.sliced.iter().filter(|sliced| sliced.is_combined());
+        combined.map(|sliced| sliced.per_slide).max().unwrap_or(0)
     }
 
     /// The first window end of which a pane may still be waiting, if any is: for

@@ -45,6 +45,8 @@ pub(crate) struct Sliced<K, T> {
     pub(crate) fill: Option<i64>,
     /// Windows may be made of several slices.
     is_combined: bool,
+    /// So many slices are between the end of one and that of the next, at most.
+    pub(super) per_slide: usize,
     /// Windows that end by this have fired, or were empty when they would have.
     pub(crate) fired: i64,
     pub(crate) combine: Combine<T>,
@@ -80,6 +82,7 @@ impl<K, T> Sliced<K, T> {
             late_firing: definition.late_firing,
             fill: definition.fill,
             is_combined: !is_single,
+            per_slide: lattice.slices_per_slide(&definition.assigner),
             fired: i64::MIN,
             combine: Combine::new(Strategy::TwoStacks),
             reissues: BTreeMap::new(),

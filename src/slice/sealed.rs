@@ -6,7 +6,6 @@ use core::hash::Hash;
 use core::ops::Range;
 
 use super::column::{ROUND, Stay};
-use super::slide::FEW;
 use super::{Column, Hashing, Ids, PutEntry, Run, Slide, Table, with_slack};
 use crate::key::ToKey;
 
@@ -92,10 +91,10 @@ impl<K, T> Sealed<K, T> {
     }
 
     /// By how many bytes sealing so many slices that have room for so many entries, and tables of so many spots, `expected` keys
-    /// in each, may make the state grow at most, but for the heap of their partials.
+    /// in each, may make the state grow at most where so many come together, but for the heap of their partials.
     pub(crate) fn growth_for(
         &self,
-        slices: usize,
+        (slices, coming): (usize, usize),
         (entries, spots): (usize, usize),
         expected: usize,
     ) -> usize {
@@ -103,8 +102,7 @@ impl<K, T> Sealed<K, T> {
         // A column has room for hardly more entries than the table that it takes the place of.
         let excess = (entry * 9 / 8).saturating_sub(size_of::<(K, T)>());
         let columns = slices * (2 * size_of::<(i64, Column<T>)>() + ROUND * entry) + entries * excess;
-        // While one comes its table is still there, and the one that leaves; of slices with many keys several may come.
-        let coming = if expected.max(spots) > FEW { slices } else { 1 };
+        // While slices come their tables are still there, and those that leave.
         let sliding = coming
             * (Slide::<K, T>::bytes_for(expected.max(entries), spots)
                 + with_slack(expected) * (entry + size_of::<(u32, u32)>()));

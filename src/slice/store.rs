@@ -15,7 +15,7 @@ use core::mem::size_of;
 
 use super::open::{Hot, OpenSlice, OpenTables, left_to_hold};
 use super::pool::Pool;
-use super::slide::{FEW, Several};
+use super::slide::Several;
 use super::{Column, Entries, Hashing, Ids, Numbered, OpenPair, PutEntry, Run, Sealed, sealed};
 use crate::grid::{Grid, Ruler};
 use crate::key::ToKey;
@@ -328,10 +328,12 @@ impl<K, T> Store<K, T> {
         self.pool.expect(keys);
     }
 
-    /// By how many bytes sealing slices may make this grow where they have room for so many entries.
-    pub(crate) fn sealing_growth(&self, entries: usize) -> usize {
+    /// By how many bytes sealing slices, so many together, may make this grow where they have room for so many entries.
+    pub(crate) fn sealing_growth(&self, coming: usize, entries: usize) -> usize {
+        let slices = self.live() + 1;
         // (Partials are copied.)
-        self.heap + self.sealed.growth_for(self.live() + 1, (entries, self.spots), self.pool.expected)
+        self.heap
+            + self.sealed.growth_for((slices, coming.min(slices)), (entries, self.spots), self.pool.expected)
     }
 
     fn slot(&self, slice: i64) -> Option<usize> {
@@ -844,26 +846,19 @@ impl<K: Hash + Eq + Clone, T: Clone> Store<K, T> {
     }
 
     /// Begins to seal all slices before `beyond`: while the window of the slices from `first` on is drained, but for those before it, and
-    /// those of so few keys that it is better done at once.
+    /// the first ones of so few keys that it is better done at once.
     pub(crate) fn begin_slide(&mut self, (first, beyond): (i64, i64), hashing: &Hashing<K>) {
         let mut coming: Several<(i64, Entries<K, T>)> = Several::new();
+        let mut keys = 0;
         if beyond > self.sealed.before {
             self.take_before(beyond, |store, slice, table| {
-                // (Columns are in the order of time: what follows on one that comes does so, too.)
-                if let [(before, few)] = &coming[..]
-                    && (*before < first || few.len() <= FEW)
-                    && let Some((slice, table)) = coming.pop()
-                {
-                    store.seal(slice, table, hashing);
+                keys += table.len();
+                // (Columns are in the order of time: what follows on a slice that comes does so, too.)
+                match coming.is_empty() && (slice < first || store.sealed.is_soon_sealed(keys)) {
+                    true => store.seal(slice, table, hashing),
+                    false => coming.push((slice, table)),
                 }
-                coming.push((slice, table));
             });
-        }
-        if let [(slice, table)] = &coming[..]
-            && (*slice < first || self.sealed.is_soon_sealed(table.len()))
-            && let Some((slice, table)) = coming.pop()
-        {
-            self.seal(slice, table, hashing);
         }
         let expected: Several<usize> = coming.iter().map(|(_, table)| self.pass_on(table)).collect();
         self.sealed.begin_slide(beyond, coming.into_iter().zip(expected));
