@@ -24,6 +24,8 @@ use streams::{
 const TUMBLING: (i64, i64) = (10 * SECOND, 10 * SECOND);
 /// Windows of several slices, which have to be combined.
 const SLIDING: (i64, i64) = (10 * SECOND, 2 * SECOND);
+/// The same where two slices come with each window.
+const UNEVEN: (i64, i64) = (5 * SECOND, 2 * SECOND);
 /// Between the events of a key about half of this passes.
 const GAP: i64 = 4 * SECOND;
 /// Events in a batch, and panes that are drained in one go.
@@ -47,7 +49,7 @@ fn main() {
     );
     memory(scale as usize);
     growing(&stream, 5 * keys as usize);
-    for (kind, (size, slide)) in [("tumbling", TUMBLING), ("sliding", SLIDING)] {
+    for (kind, (size, slide)) in [("tumbling", TUMBLING), ("sliding", SLIDING), ("uneven", UNEVEN)] {
         let checksum = firing(&stream, kind, (size, slide));
         assert_eq!(checksum, by_hand(&stream, size, slide));
         several(|| {
