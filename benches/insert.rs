@@ -98,6 +98,8 @@ fn insert(criterion: &mut Criterion) {
     // Longer, so that several windows of 5 M events fire.
     let shape = Shape { events: 16_000_000, ..shape(1_000_000, 500_000) };
     compare(criterion, "tumbling 10 s, 1 M keys", shape, TUMBLING, 16_000_000);
+    let skewed = Shape { skewed: true, ..shape };
+    compare(criterion, "tumbling 10 s, 1 M keys, skewed", skewed, TUMBLING, 16_000_000);
     let shape = Shape::new(4_000_000, 1_000, 20_000);
     compare(criterion, "sliding 60 s by 1 s, 1 k keys", shape, SLIDING, 1_000_000);
     let shape = Shape { partitions: 64, ..Shape::new(4_000_000, 1_000, 100_000) };
@@ -171,9 +173,12 @@ fn sessions(criterion: &mut Criterion) {
     let checksum = sessions_by_kernel(&stream, gap, true);
     assert_eq!(checksum, sessions_by_kernel(&stream, gap, false));
     assert_eq!(checksum, sessions_by_hand(&stream, gap));
+    assert_eq!(checksum, bare::sessions(&stream, gap));
     bench(&mut group, "batches", &stream, |stream| sessions_by_kernel(stream, gap, true));
     bench(&mut group, "pushed", &stream, |stream| sessions_by_kernel(stream, gap, false));
     bench(&mut group, "by hand", &stream, |stream| sessions_by_hand(stream, gap));
+    bench(&mut group, "bare", &stream, |stream| bare::sessions(stream, gap));
+    bench(&mut group, "results", &stream, |stream| bare::results(stream, checksum.panes));
     println!("sessions: {checksum:x?}");
     group.finish();
 }

@@ -2,11 +2,12 @@
 //! table of its window, and a result for each key of a window that has ended. No late events, no handles that may be stale,
 //! no budget, no snapshots, no other windows than these.
 
-use std::mem::swap;
+use std::mem::{replace, swap, take};
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
-use super::{Checksum, DISORDER, EVERY, Stream, key_of, upserted};
+use super::{Checksum, DISORDER, EVERY, SECOND, Stream, key_of, upserted};
 
 /// Two windows next to each other, of which the first is the next to end.
 struct Windows<T> {
@@ -96,5 +97,99 @@ pub fn results(stream: &Stream, panes: u64) -> Checksum {
     let mut checksum = Checksum::default();
     let each = sums.iter().cycle().take(panes as usize);
     (0..).zip(each).for_each(|(n, (&key, &(count, sum)))| checksum.add(key, n, count, sum));
+    checksum
+}
+
+struct Session {
+    first: i64,
+    last: i64,
+    sum: (u64, i64),
+}
+
+/// Sessions by key, each with a timer in a list for the second in which it would end: one that goes off too soon is put down
+/// again. The gap is longer than events are out of order, so that no key has more than one session before its latest.
+struct Sessions {
+    latest: HashMap<u64, Session>,
+    earlier: HashMap<u64, Session>,
+    timers: Vec<Vec<u64>>,
+    /// The second of the first timers.
+    start: i64,
+    gap: i64,
+}
+
+impl Sessions {
+    fn set_timer(&mut self, key: u64, last: i64) {
+        self.timers[(last + self.gap - self.start).div_euclid(SECOND) as usize].push(key);
+    }
+
+    fn add(&mut self, key: u64, time: i64, value: i64) {
+        let event = Session { first: time, last: time, sum: (1, value) };
+        let own = match self.latest.entry(key) {
+            Entry::Vacant(own) => {
+                own.insert(event);
+                return self.set_timer(key, time);
+            }
+            Entry::Occupied(own) => own.into_mut(),
+        };
+        if time > own.last + self.gap {
+            self.earlier.insert(key, replace(own, event));
+            return self.set_timer(key, time);
+        }
+        own.last = own.last.max(time);
+        own.sum.0 += 1;
+        own.sum.1 += value;
+        if time < own.first {
+            own.first = time;
+            // It may be what is between two.
+            if let Some(before) = self.earlier.remove(&key) {
+                match time <= before.last + self.gap {
+                    true => {
+                        own.first = before.first;
+                        own.sum.0 += before.sum.0;
+                        own.sum.1 += before.sum.1;
+                    }
+                    false => _ = self.earlier.insert(key, before),
+                }
+            }
+        }
+    }
+
+    fn fire(&mut self, second: usize, checksum: &mut Checksum) {
+        let end = self.start + (second as i64 + 1) * SECOND;
+        for key in take(&mut self.timers[second]) {
+            let gap = self.gap;
+            for sessions in [&mut self.earlier, &mut self.latest] {
+                if let Entry::Occupied(own) = sessions.entry(key) {
+                    let Session { first, last, sum: (count, sum) } = *own.get();
+                    if last + gap < end {
+                        own.remove();
+                        checksum.add(key, first, count, sum);
+                    } else if first + gap < end {
+                        self.timers[(last + gap - self.start).div_euclid(SECOND) as usize].push(key);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Sessions.
+pub fn sessions(stream: &Stream, gap: i64) -> Checksum {
+    let bounds = || stream.times.iter().copied();
+    let (start, end) = (bounds().min().unwrap_or(0), bounds().max().unwrap_or(0) + gap);
+    let timers = (0..=(end - start) / SECOND).map(|_| Vec::new()).collect();
+    let mut sessions = Sessions { latest: HashMap::new(), earlier: HashMap::new(), timers, start, gap };
+    let (mut latest, mut next, mut checksum) = (i64::MIN / 2, 0, Checksum::default());
+    for from in (0..stream.times.len()).step_by(EVERY) {
+        for i in from..(from + EVERY).min(stream.times.len()) {
+            sessions.add(stream.keys[i], stream.times[i], stream.values[i]);
+            latest = latest.max(stream.times[i]);
+        }
+        while start + (next as i64 + 1) * SECOND <= latest - DISORDER {
+            sessions.fire(next, &mut checksum);
+            next += 1;
+        }
+    }
+    (next..sessions.timers.len()).for_each(|second| sessions.fire(second, &mut checksum));
     checksum
 }

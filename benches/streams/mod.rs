@@ -55,12 +55,14 @@ pub struct Shape {
     pub partitions: u32,
     /// Of a hundred events, how many come up to 20 s later than they may.
     pub late: u64,
+    /// Whether the `n`th key is `n` times as rare as the first (Zipf's law), or all are as frequent.
+    pub skewed: bool,
 }
 
 impl Shape {
     /// One partition, nothing late.
     pub fn new(events: usize, keys: u64, rate: i64) -> Self {
-        Self { events, keys, rate, partitions: 1, late: 0 }
+        Self { events, keys, rate, partitions: 1, late: 0, skewed: false }
     }
 }
 
@@ -71,6 +73,7 @@ impl Stream {
         let mut stream = Self::default();
         let mut scratch = fresh::<u64, _>((SECOND, SECOND), Count);
         let handles: Vec<Partition> = (0..shape.partitions).map(|_| scratch.add_partition()).collect();
+        let frequencies = if shape.skewed { zipf(shape.keys) } else { Vec::new() };
         for i in 0..shape.events as i64 {
             let partition = below(u64::from(shape.partitions)) as u32;
             let base = START + i * SECOND / shape.rate - i64::from(partition) * 20_000;
@@ -78,7 +81,13 @@ impl Stream {
             let is_late = shape.late > 0 && below(100) < shape.late;
             let late = if is_late { DISORDER + below(20 * SECOND as u64) as i64 } else { 0 };
             stream.times.push(base - disorder - late);
-            stream.indices.push(below(shape.keys) as u32);
+            stream.indices.push(match frequencies.last() {
+                Some(all) => {
+                    let at = below(1 << 53) as f64 / (1_u64 << 53) as f64 * all;
+                    frequencies.partition_point(|&up_to| up_to <= at) as u32
+                }
+                None => below(shape.keys) as u32,
+            });
             stream.keys.push(key_of(stream.indices[i as usize]));
             stream.values.push(1 + below(1000) as i64);
             stream.partitions.push(partition);
@@ -86,6 +95,15 @@ impl Stream {
         }
         stream
     }
+}
+
+/// How often one of the first `n` keys comes, for each `n`, in times that the first one does.
+fn zipf(keys: u64) -> Vec<f64> {
+    let add = |sum: &mut f64, n: u64| {
+        *sum += 1.0 / n as f64;
+        Some(*sum)
+    };
+    (1..=keys).scan(0.0, add).collect()
 }
 
 /// The key with an index.
