@@ -26,6 +26,7 @@ use source::{Each, One, Source};
 use crate::aggregate::Aggregate;
 use crate::error::{Rejected, UnequalColumns};
 use crate::key::ToKey;
+use crate::keyed::NEAR;
 use crate::operator::Windowing;
 use crate::output::Admission;
 use crate::time::Timestamp;
@@ -155,7 +156,10 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
                     self.push_numbered(columns, partitions, &mut next, end);
                 }
                 true => self.push_block(ByHash, columns, partitions, &mut next, end),
-                false => self.push_keyed_block(columns, partitions, &mut next, end),
+                false => {
+                    let end = end.min(next + NEAR);
+                    self.push_keyed_block(columns, partitions, &mut next, end);
+                }
             }
         }
     }
@@ -170,7 +174,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         end: usize,
     ) {
         let first = *next;
-        let mut near = [(0, None); BLOCK];
+        let mut near = [(0, None); NEAR];
         self.find_sessions(&columns.keys[first..end], &mut near);
         while *next < end {
             self.run_sessions(columns, partitions, &near[*next - first..], next, end);
@@ -183,7 +187,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
     /// Finds sessions that most likely are those of some keys, by the hashes of those, and brings them near: the misses of many events
     /// overlap, those of events that are taken one after the other would not.
     #[inline(never)]
-    fn find_sessions<Q: ToKey<K>>(&self, keys: &[Q], near: &mut [(u64, Option<u32>); BLOCK]) {
+    fn find_sessions<Q: ToKey<K>>(&self, keys: &[Q], near: &mut [(u64, Option<u32>); NEAR]) {
         for (_, sessions) in self.keyed.iter().filter(|(_, keyed)| keyed.is_plain()) {
             for (place, key) in near.iter_mut().zip(keys) {
                 let hash = self.algebra.hashing.hash(key);

@@ -127,6 +127,9 @@ pub(crate) struct Keyed<K, T> {
     cut: Option<Box<Cut<K, T>>>,
 }
 
+/// Cells that are brought near together: no more than the nearest cache holds.
+pub(crate) const NEAR: usize = 1 << 6;
+
 /// When the timer of a cell goes off that counts.
 fn armed<K, T>(cells: &Cells<K, T>) -> impl Fn(u32) -> i64 {
     |id| cells.get(id).map_or(i64::MAX, |slot| slot.armed)
@@ -468,14 +471,16 @@ impl<K: Hash + Eq + Clone, T: Clone> Keyed<K, T> {
     /// Sorts the timers of the first day, or of a part of it, if it has begun; those that have been moved since go to later ones.
     fn take_timers(&mut self, watermark: i64) -> Option<()> {
         let (instants, ids) = self.timers.take_first(watermark)?;
-        // Their misses overlap here, and would not below.
-        core::hint::black_box(ids.iter().fold(0, |all, &id| all ^ self.touch(id)));
-        for &id in &ids {
-            let Some(slot) = self.cells.get_mut(id) else { continue };
-            if instants.contains(&slot.armed) {
-                let rank = slot.cell.rank(&self.rules);
-                slot.armed = rank.0;
-                self.timers.put_back(rank, id, armed(&self.cells));
+        for some in ids.chunks(NEAR) {
+            // Their misses overlap here, and would not below.
+            core::hint::black_box(some.iter().fold(0, |all, &id| all ^ self.touch(id)));
+            for &id in some {
+                let Some(slot) = self.cells.get_mut(id) else { continue };
+                if instants.contains(&slot.armed) {
+                    let rank = slot.cell.rank(&self.rules);
+                    slot.armed = rank.0;
+                    self.timers.put_back(rank, id, armed(&self.cells));
+                }
             }
         }
         self.timers.end_taking(*instants.start(), ids);
