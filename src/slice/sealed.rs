@@ -103,9 +103,11 @@ impl<K, T> Sealed<K, T> {
         let excess = (entry * 9 / 8).saturating_sub(size_of::<(K, T)>());
         let columns = slices * (2 * size_of::<(i64, Column<T>)>() + ROUND * entry) + entries * excess;
         // While slices come their tables are still there, and those that leave.
-        let sliding = coming
-            * (Slide::<K, T>::bytes_for(expected.max(entries), spots)
-                + with_slack(expected) * (entry + size_of::<(u32, u32)>()));
+        let each = with_slack(expected);
+        let keys = (coming * each).min(entries + coming * ROUND).max(each);
+        let sliding = Slide::<K, T>::bytes_for(coming, (expected.max(entries), spots))
+            + keys * entry
+            + each * size_of::<(u32, u32)>();
         // Tables that are free are kept, up to a few.
         let tables = 3 * Table::<K, T>::bytes_for(expected);
         let there = self.ids.bytes() + self.slide_bytes();

@@ -58,7 +58,7 @@ pub(super) struct Coming<K, T> {
 const WORD: usize = u64::BITS as usize;
 /// Of so many numbers at least one should be that of a key in the table, or all numbers are not looked at.
 const SPARSE: usize = 8;
-/// More keys than this are not put in order in one call. (Few are many where it is to be seen that both give the same.)
+/// More keys than this are not put in order in one call. (A handful in debug builds, so that small tests have both.)
 const FEW: usize = if cfg!(debug_assertions) { 1 << 3 } else { 1 << 12 };
 
 impl<K, T> Coming<K, T> {
@@ -101,9 +101,10 @@ impl<K, T> Slide<K, T> {
         self.coming.iter().map(of).sum::<usize>() + room * size_of::<Coming<K, T>>()
     }
 
-    /// The same for each slice that comes, besides its table, where that has so many entries, or so many spots, at most.
-    pub(super) fn bytes_for(entries: usize, spots: usize) -> usize {
-        (spots_for(entries).max(spots) / WORD + 2) * size_of::<u64>() + size_of::<Coming<K, T>>()
+    /// The same for so many slices, besides their tables, where those have so many entries, or one has so many spots, at most.
+    pub(super) fn bytes_for(coming: usize, (entries, spots): (usize, usize)) -> usize {
+        let words = spots_for(entries).max(spots) / WORD + 2 * coming;
+        words * size_of::<u64>() + coming * size_of::<Coming<K, T>>()
     }
 }
 
