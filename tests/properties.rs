@@ -1070,13 +1070,14 @@ fn e2_a_budget_of_nothing_takes_nothing() {
 #[test]
 fn e2_polling_sliding_windows_stays_within_the_budget() {
     let sliding = |slide| Windows::sliding(micros(60), micros(slide));
-    assert_polling_stays_within_the_budget(vec![sliding(1)], 60);
+    assert_polling_stays_within_the_budget(vec![sliding(1)], 60, 1000);
     // Ten slices come together.
-    assert_polling_stays_within_the_budget(vec![sliding(10), Windows::tumbling(micros(1))], 6 + 1);
+    assert_polling_stays_within_the_budget(vec![sliding(10), Windows::tumbling(micros(1))], 6 + 1, 700);
 }
 
+/// Each event is in so many windows, and at least so many are accepted.
 #[track_caller]
-fn assert_polling_stays_within_the_budget(windows: Vec<Windows>, of_each: u64) {
+fn assert_polling_stays_within_the_budget(windows: Vec<Windows>, of_each: u64, least: u64) {
     let budget = 150_000;
     let mut kernel: Plain = Config::windows(windows).state_budget(budget).build(Count).unwrap();
     let partition = kernel.add_partition();
@@ -1098,7 +1099,7 @@ fn assert_polling_stays_within_the_budget(windows: Vec<Windows>, of_each: u64) {
         most = most.max(kernel.state_bytes());
     }
     assert_eq!(out, of_each * accepted);
-    assert!(accepted > 700, "{accepted}");
+    assert!(accepted > least, "{accepted}");
     assert!(most <= budget + table, "{most} bytes, and the budget was {budget}");
 }
 
