@@ -3,9 +3,7 @@
 use alloc::boxed::Box;
 use core::mem::size_of;
 
-use hashbrown::HashTable;
-
-use crate::slice::{spots_for, table_bytes};
+use crate::slice::{Growing, HashTable, empty_table, is_settled, margin, room_in, spots_for, table_bytes};
 
 /// Spots from which on the table is renewed step by step.
 const MANY: usize = 4096;
@@ -17,47 +15,48 @@ const STEP: usize = 32;
 #[derive(Debug)]
 pub(super) struct Index {
     cells: HashTable<u32>,
-    /// Those that have not moved yet.
-    old: Option<Box<Old>>,
-}
-
-#[derive(Debug)]
-struct Old {
-    cells: HashTable<u32>,
-    /// Spots from here on have none any more.
-    beyond: usize,
+    growing: Option<Box<Growing<u32>>>,
 }
 
 impl Index {
     pub(super) const fn new() -> Self {
-        Self { cells: HashTable::new(), old: None }
+        Self { cells: empty_table(), growing: None }
+    }
+
+    /// Those that have not moved yet.
+    fn old(&self) -> Option<&HashTable<u32>> {
+        self.growing.as_ref()?.old().map(|old| &old.entries)
     }
 
     fn len(&self) -> usize {
-        self.cells.len() + self.old.as_ref().map_or(0, |old| old.cells.len())
+        self.cells.len() + self.old().map_or(0, HashTable::len)
     }
 
     /// Bytes allocated.
     pub(super) fn bytes(&self) -> usize {
-        let old = self.old.as_ref().map_or(0, |old| old.cells.allocation_size() + size_of::<Old>());
-        self.cells.allocation_size() + old
+        self.cells.allocation_size() + self.growing.as_ref().map_or(0, |growing| growing.bytes())
     }
 
     /// Bytes by which so many cells more may make it grow.
     pub(super) fn growth(&self, more: usize) -> usize {
         let len = self.len() + more;
-        if self.cells.len() + more <= self.cells.capacity() {
+        if self.cells.len() + more + self.margin() <= self.cells.capacity() {
             return 0;
         }
         let table = table_bytes::<u32>(spots_for(self.room(len)));
         match self.is_large() {
-            true => table + size_of::<Old>(),
+            true => table + size_of::<Growing<u32>>(),
             false => table.saturating_sub(self.cells.allocation_size()),
         }
     }
 
     fn is_large(&self) -> bool {
         self.cells.num_buckets() >= MANY
+    }
+
+    /// How much room is left when the table is about to be renewed.
+    fn margin(&self) -> usize {
+        if is_settled(self.growing.as_deref()) { margin(&self.cells) } else { 0 }
     }
 
     /// Cells that there has to be room for when these are about to move: enough that they have before that is full, too.
@@ -69,47 +68,50 @@ impl Index {
     #[inline]
     pub(super) fn find(&self, hash: u64, is: impl Fn(u32) -> bool) -> Option<u32> {
         let find = |table: &HashTable<u32>| table.find(hash, |&id| is(id)).copied();
-        find(&self.cells).or_else(|| find(&self.old.as_ref()?.cells))
+        find(&self.cells).or_else(|| find(self.old()?))
     }
 
     /// Gives out all cells that may have this hash.
     #[inline]
     pub(super) fn each(&self, hash: u64, mut out: impl FnMut(u32)) {
         self.cells.iter_hash(hash).for_each(|&id| out(id));
-        if let Some(old) = &self.old {
-            old.cells.iter_hash(hash).for_each(|&id| out(id));
+        if let Some(old) = self.old() {
+            old.iter_hash(hash).for_each(|&id| out(id));
         }
     }
 
     /// Adds a cell; `hash_of` are the hashes of those that are there.
     pub(super) fn insert(&mut self, hash: u64, id: u32, hash_of: impl Fn(u32) -> u64) {
-        self.move_some(&hash_of);
-        if self.cells.len() == self.cells.capacity() && self.is_large() {
+        let is_settled = is_settled(self.growing.as_deref());
+        if is_settled && room_in(&self.cells) <= self.margin() && self.is_large() {
             // (All have moved: there is room for more than that takes.)
-            let larger = HashTable::with_capacity(self.room(self.len()));
-            let cells = core::mem::replace(&mut self.cells, larger);
-            self.old = Some(Box::new(Old { beyond: cells.num_buckets(), cells }));
+            self.growing = Some(Box::new(Growing::coming(&self.cells, self.room(self.len()))));
+        }
+        if let Some(growing) = &mut self.growing {
+            growing.replace(&mut self.cells);
+            if growing.leave() {
+                self.growing = None;
+            }
+            self.move_some(&hash_of);
         }
         self.cells.insert_unique(hash, id, |&id| hash_of(id));
     }
 
     fn move_some(&mut self, hash_of: &impl Fn(u32) -> u64) {
-        let Some(old) = &mut self.old else { return };
+        let Some(old) = self.growing.as_mut().and_then(|growing| growing.old_mut()) else { return };
         let next = old.beyond.saturating_sub(STEP);
         for spot in next..old.beyond {
-            if let Ok(entry) = old.cells.get_bucket_entry(spot) {
+            if let Ok(entry) = old.entries.get_bucket_entry(spot) {
                 let id = entry.remove().0;
                 self.cells.insert_unique(hash_of(id), id, |&id| hash_of(id));
             }
         }
         old.beyond = next;
-        if next == 0 {
-            self.old = None;
-        }
     }
 
     pub(super) fn remove(&mut self, hash: u64, id: u32) {
-        for table in [Some(&mut self.cells), self.old.as_mut().map(|old| &mut old.cells)] {
+        let old = self.growing.as_mut().and_then(|growing| growing.old_mut()).map(|old| &mut old.entries);
+        for table in [Some(&mut self.cells), old] {
             if let Some(Ok(entry)) = table.map(|table| table.find_entry(hash, |&other| other == id)) {
                 entry.remove();
                 return;
@@ -150,12 +152,12 @@ mod tests {
         for (step, ids) in [(1, 0..20_000), (3, 20_000..60_000), (1, 60_000..62_000), (2, 62_000..90_000)] {
             for id in ids.clone() {
                 let (bytes, most) = (index.bytes(), index.growth(1));
-                let before = index.old.as_ref().map_or(0, |old| old.cells.len());
+                let before = index.old().map_or(0, HashTable::len);
                 index.insert(hash_of(id), id, hash_of);
                 expected.insert(id);
-                growths += u32::from(before == 0 && index.old.is_some());
+                growths += u32::from(before == 0 && index.old().is_some());
                 assert!(index.bytes() <= bytes + most, "{bytes} bytes grow by {most} at most");
-                let after = index.old.as_ref().map_or(0, |old| old.cells.len());
+                let after = index.old().map_or(0, HashTable::len);
                 assert!(before <= after + STEP, "{before} were left to move, then {after}");
                 let gone = if step == 1 { None } else { id.checked_sub(20_000 / step) };
                 if let Some(gone) = gone.filter(|gone| expected.remove(gone)) {

@@ -5,6 +5,7 @@ mod combine;
 mod dense;
 mod entries;
 mod front;
+mod growing;
 mod hashing;
 mod ids;
 mod marks;
@@ -20,6 +21,9 @@ pub(crate) use column::Column;
 pub(crate) use combine::{Algebra, Combine, Content, KeyScan, Positions, Scan, Spot, Strategy};
 pub(crate) use dense::Dense;
 pub(crate) use entries::Entries;
+pub(crate) use growing::{
+    Growing, HashTable, empty_table, is_settled, margin, room_in, spots_for, table_bytes,
+};
 pub(crate) use hashing::{Hashing, Numbering};
 pub(crate) use ids::Ids;
 pub(crate) use marks::{Marks, PutEntry, Run};
@@ -28,7 +32,7 @@ pub(crate) use paged::Paged;
 pub(crate) use sealed::Sealed;
 pub(crate) use slide::{Numbered, Slide};
 pub(crate) use store::{CutSlice, Slice, Store};
-pub(crate) use table::{Table, spots_for, table_bytes};
+pub(crate) use table::Table;
 
 /// Room for a few entries more, so that what grows slowly need not move each time.
 pub(crate) fn with_slack(entries: usize) -> usize {

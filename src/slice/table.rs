@@ -4,25 +4,11 @@ use alloc::boxed::Box;
 use core::hash::Hash;
 use core::mem::needs_drop;
 
-use hashbrown::HashTable;
-
+use super::growing::{
+    Growing, HashTable, Old, empty_table, is_settled, margin, room_in, spots_for, table_bytes,
+};
 use super::{Hashing, Marks, PutEntry, Run};
 use crate::key::ToKey;
-
-/// The spots that a table for so many entries has: a power of two, seven eighths of which are used.
-pub(crate) fn spots_for(entries: usize) -> usize {
-    match entries {
-        0..=3 => 4,
-        4..=7 => 8,
-        _ => (entries.saturating_mul(8) / 7).next_power_of_two(),
-    }
-}
-
-/// Bytes that so many spots take: the entries, a byte of control each, and what a group of those is read at once.
-pub(crate) fn table_bytes<E>(spots: usize) -> usize {
-    const GROUP: usize = 16;
-    (spots * size_of::<E>()).next_multiple_of(GROUP) + spots + GROUP
-}
 
 /// Entries from which on a table grows, and entries go, step by step.
 pub(super) const MANY: usize = 4096;
@@ -39,8 +25,7 @@ pub(super) const CLEARED: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Table<K, T> {
     entries: HashTable<(K, T)>,
-    /// The entries that have not moved yet.
-    old: Option<Box<Old<K, T>>>,
+    growing: Option<Box<Growing<(K, T)>>>,
     /// Heap owned by the partials, as the aggregate tells it.
     heap: usize,
     /// What a snapshot still has to hold of it.
@@ -62,14 +47,7 @@ impl<K, T> TableMarks<K, T> {
     }
 }
 
-#[derive(Debug)]
-struct Old<K, T> {
-    entries: HashTable<(K, T)>,
-    /// Spots from here on have none any more.
-    beyond: usize,
-}
-
-impl<K, T> Old<K, T> {
+impl<K, T> Old<(K, T)> {
     /// The last entry, once it is held.
     fn pop(&mut self, mut marks: Option<&mut Marks<K, T>>) -> Option<(K, T)> {
         while let Some(spot) = self.beyond.checked_sub(1) {
@@ -92,7 +70,7 @@ fn at<'a, K, T>(table: &'a HashTable<(K, T)>) -> impl Fn(usize) -> Option<(&'a K
 
 impl<K, T> Table<K, T> {
     pub(crate) const fn new() -> Self {
-        Self { entries: HashTable::new(), old: None, heap: 0, marks: None }
+        Self { entries: empty_table(), growing: None, heap: 0, marks: None }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -103,9 +81,15 @@ impl<K, T> Table<K, T> {
         self.entries.len() + self.old().map_or(0, HashTable::len)
     }
 
+    /// The entries that have not moved yet.
     #[inline]
     fn old(&self) -> Option<&HashTable<(K, T)>> {
-        self.old.as_ref().map(|old| &old.entries)
+        self.growing.as_ref()?.old().map(|old| &old.entries)
+    }
+
+    #[inline]
+    fn old_mut(&mut self) -> Option<&mut HashTable<(K, T)>> {
+        self.growing.as_mut()?.old_mut().map(|old| &mut old.entries)
     }
 
     /// Heap that the partials own.
@@ -119,32 +103,36 @@ impl<K, T> Table<K, T> {
 
     /// Bytes allocated, entries' heap included.
     pub(crate) fn bytes(&self) -> usize {
-        let old = self.old().map_or(0, |old| old.allocation_size() + size_of::<Old<K, T>>());
-        self.entries.allocation_size() + old + self.heap
+        let growing = self.growing.as_ref().map_or(0, |growing| growing.bytes());
+        self.entries.allocation_size() + growing + self.heap
     }
 
-    /// Whether one more entry makes the table grow.
+    /// Whether one more entry makes the table begin to grow.
     #[inline]
     fn is_full(&self) -> bool {
-        self.entries.len() == self.entries.capacity()
+        let is_stepwise = self.entries.len() >= MANY && is_settled(self.growing.as_deref());
+        room_in(&self.entries) <= if is_stepwise { margin(&self.entries) } else { 0 }
     }
 
     /// Whether one more entry neither makes the table grow nor frees what it has outgrown.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
-        !self.is_full() && self.old.as_ref().is_none_or(|old| old.beyond > 0)
+        !self.is_full() && self.growing.as_ref().is_none_or(|growing| growing.is_steady())
     }
 
     /// By how many bytes, and by room for how many entries, one more entry makes the table grow, where `expected`
     /// entries may come.
     pub(crate) fn growth(&self, expected: usize) -> (usize, usize) {
+        if let Some(Growing::Coming(coming)) = self.growing.as_deref() {
+            return (0, coming.capacity() - self.capacity());
+        }
         if !self.is_full() {
             return (0, 0);
         }
         // While the entries move both tables are there.
         let entries = self.len() + self.additional(expected);
         let room = spots_for(entries).saturating_sub(self.capacity());
-        (Self::bytes_for(entries) + size_of::<Old<K, T>>(), room)
+        (Self::bytes_for(entries) + size_of::<Growing<(K, T)>>(), room)
     }
 
     /// Bytes that a table of so many keys takes.
@@ -156,7 +144,8 @@ impl<K, T> Table<K, T> {
     pub(crate) fn most_bytes_for(keys: usize) -> usize {
         match keys < MANY {
             true => Self::bytes_for(keys),
-            false => 2 * Self::bytes_for(keys) + size_of::<Old<K, T>>(),
+            // (It begins to when there is still a little room.)
+            false => 2 * Self::bytes_for(keys + keys / 128) + size_of::<Growing<(K, T)>>(),
         }
     }
 
@@ -185,8 +174,8 @@ impl<K, T> Table<K, T> {
                 self.clear();
                 return true;
             }
-            let entry = match &mut self.old {
-                Some(old) if at >= spots => old.entries.get_bucket_entry(at - spots),
+            let entry = match self.old_mut() {
+                Some(old) if at >= spots => old.get_bucket_entry(at - spots),
                 _ => self.entries.get_bucket_entry(at),
             };
             if let Ok(entry) = entry {
@@ -199,7 +188,7 @@ impl<K, T> Table<K, T> {
 
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
-        self.old = None;
+        self.growing = None;
         self.heap = 0;
         self.marks = None;
     }
@@ -258,8 +247,9 @@ impl<K, T> Table<K, T> {
     /// Holds some entries; at how many spots it has looked.
     pub(crate) fn hold_some(&mut self, most: usize) -> usize {
         let Some(marks) = &mut self.marks else { return 0 };
-        let none = HashTable::new();
-        let looked = marks.old.hold_some(most, at(self.old.as_ref().map_or(&none, |old| &old.entries)));
+        let none = empty_table();
+        let old = self.growing.as_ref().and_then(|growing| growing.old());
+        let looked = marks.old.hold_some(most, at(old.map_or(&none, |old| &old.entries)));
         looked + marks.entries.hold_some(most.saturating_sub(looked), at(&self.entries))
     }
 
@@ -322,7 +312,8 @@ impl<K: Hash + Eq + Clone, T> Table<K, T> {
             }
             return true;
         }
-        let Some(old) = self.old.as_ref().map(|old| &old.entries) else { return false };
+        let Some(old) = self.growing.as_ref().and_then(|growing| growing.old()) else { return false };
+        let old = &old.entries;
         let Some(spot) = old.find_bucket_index(hash, |(k, _)| key.is(k)) else { return false };
         if let Some(marks) = &mut self.marks {
             marks.old.hold(spot, at(old));
@@ -336,14 +327,39 @@ impl<K: Hash + Eq + Clone, T> Table<K, T> {
             return;
         }
         let additional = self.additional(expected);
-        if self.len() < MANY || self.old.is_some() {
-            self.hold_all();
-            return self.entries.reserve(additional, |(key, _)| hashing.hash(key));
+        match self.growing.as_deref() {
+            growing if self.len() >= MANY && is_settled(growing) => {
+                let coming = Growing::coming(&self.entries, self.len() + additional);
+                self.growing = Some(Box::new(coming));
+                if room_in(&self.entries) == 0 {
+                    self.replace();
+                }
+            }
+            // (It takes the place of this one before the room is used up.)
+            Some(Growing::Coming(_)) => {}
+            _ => {
+                self.hold_all();
+                self.entries.reserve(additional, |(key, _)| hashing.hash(key));
+            }
         }
-        let larger = HashTable::with_capacity(self.len() + additional);
-        let entries = core::mem::replace(&mut self.entries, larger);
-        self.old = Some(Box::new(Old { beyond: entries.num_buckets(), entries }));
-        if let Some(marks) = &mut self.marks {
+    }
+
+    /// Goes on growing, if it does.
+    #[inline(never)]
+    fn grow_on(&mut self, hashing: &Hashing<K>) {
+        self.replace();
+        self.move_some(hashing);
+        if self.growing.as_mut().is_some_and(|growing| growing.leave()) {
+            self.growing = None;
+        }
+    }
+
+    /// Lets the larger table take the place of this one if its memory is ready.
+    fn replace(&mut self) {
+        if let Some(growing) = &mut self.growing
+            && growing.replace(&mut self.entries)
+            && let Some(marks) = &mut self.marks
+        {
             // (All that had not moved before has moved, and been held with that.)
             let run = marks.old.take();
             marks.old = marks.entries.replaced();
@@ -352,13 +368,8 @@ impl<K: Hash + Eq + Clone, T> Table<K, T> {
     }
 
     /// Moves some entries to where there is more room.
-    #[inline(never)]
     fn move_some(&mut self, hashing: &Hashing<K>) {
-        let Some(old) = &mut self.old else { return };
-        if old.beyond == 0 {
-            self.old = None;
-            return;
-        }
+        let Some(old) = self.growing.as_mut().and_then(|growing| growing.old_mut()) else { return };
         for _ in 0..STEP {
             let Some(entry) = old.pop(self.marks.as_deref_mut().map(|marks| &mut marks.old)) else { return };
             let hash = hashing.hash(&entry.0);
@@ -378,14 +389,16 @@ impl<K: Hash + Eq + Clone, T> Table<K, T> {
     /// The partial of a key, if it is among those that have not moved yet.
     #[inline]
     pub(crate) fn get_unmoved<Q: ToKey<K>>(&mut self, hash: u64, key: &Q) -> Option<&mut T> {
-        self.old.as_mut()?.entries.find_mut(hash, |(k, _)| key.is(k)).map(|(_, partial)| partial)
+        self.old_mut()?.find_mut(hash, |(k, _)| key.is(k)).map(|(_, partial)| partial)
     }
 
     #[inline]
     pub(crate) fn get_mut<Q: ToKey<K>>(&mut self, hash: u64, key: &Q) -> Option<&mut T> {
         let mut entry = self.entries.find_mut(hash, |(k, _)| key.is(k));
-        if let (None, Some(old)) = (&entry, &mut self.old) {
-            entry = old.entries.find_mut(hash, |(k, _)| key.is(k));
+        if entry.is_none()
+            && let Some(growing) = &mut self.growing
+        {
+            entry = growing.old_mut().and_then(|old| old.entries.find_mut(hash, |(k, _)| key.is(k)));
         }
         entry.map(|(_, partial)| partial)
     }
@@ -407,8 +420,8 @@ impl<K: Hash + Eq + Clone, T> Table<K, T> {
     #[inline]
     pub(crate) fn insert(&mut self, hash: u64, key: K, partial: T, heap: usize, hashing: &Hashing<K>) {
         self.heap += heap;
-        if self.old.is_some() {
-            self.move_some(hashing);
+        if self.growing.is_some() {
+            self.grow_on(hashing);
         }
         // (A small table grows by itself, or is put in order in place where entries that were removed have filled it.)
         if self.is_full() {
@@ -425,7 +438,8 @@ impl<K: Hash + Eq + Clone, T> Table<K, T> {
     }
 
     pub(crate) fn remove(&mut self, hash: u64, key: &K) {
-        for table in [Some(&mut self.entries), self.old.as_mut().map(|old| &mut old.entries)] {
+        let old = self.growing.as_mut().and_then(|growing| growing.old_mut()).map(|old| &mut old.entries);
+        for table in [Some(&mut self.entries), old] {
             if let Some(Ok(entry)) = table.map(|table| table.find_entry(hash, |(k, _)| k == key)) {
                 entry.remove();
             }
@@ -454,13 +468,17 @@ mod tests {
             let hash = hashing.hash(&key);
             let table = self.table.get_or_insert(Table::new());
             *self.map.entry(key).or_insert(0) += 1;
-            match table.get_mut(hash, &key) {
-                Some(count) => *count += 1,
-                None => {
-                    table.grow(0, hashing);
-                    table.insert(hash, key, 1, 0, hashing);
-                }
+            if let Some(count) = table.get_mut(hash, &key) {
+                *count += 1;
+                return;
             }
+            let (before, spots, has_room) = (table.bytes(), table.entries.num_buckets(), table.has_room());
+            let (bytes, room) = table.growth(0);
+            let foreseen = spots.max(spots_for(table.capacity() + room));
+            table.grow(0, hashing);
+            table.insert(hash, key, 1, 0, hashing);
+            assert!(table.bytes() <= before + bytes && table.entries.num_buckets() <= foreseen);
+            assert!(!has_room || table.bytes() == before, "nothing grew, and nothing was freed");
         }
 
         fn check(&self, hashing: &Hashing<u32>) {
@@ -510,6 +528,32 @@ mod tests {
             both.map.clear();
             both.check(&hashing);
         }
+    }
+
+    /// The memory of a larger table is touched page by page, that of a smaller one goes in parts.
+    #[test]
+    fn memory_comes_and_goes_step_by_step() {
+        let (hashing, mut both) = (Hashing::new(Some(1)), Both::default());
+        let (mut steps, mut parts, mut grown) = (0, 0, 0);
+        for key in 0..300_000 {
+            let before = both.table.as_ref().map_or(0, |table| table.entries.num_buckets());
+            both.insert(key, &hashing);
+            let table = both.table.as_ref().unwrap();
+            match table.growing.as_deref() {
+                Some(Growing::Coming(_)) => steps += 1,
+                Some(Growing::Moving(old)) if table.entries.num_buckets() > before => {
+                    // (The last page with the entry that is there now.)
+                    assert!((steps + 1) * 4096 >= table.entries.num_buckets(), "{steps} steps");
+                    assert!(room_in(&old.entries) > 0, "its room was used up");
+                    (steps, grown) = (0, grown + 1);
+                }
+                Some(Growing::Leaving(_)) => parts += 1,
+                _ => assert!(table.entries.num_buckets() == before || before < 2 * MANY),
+            }
+        }
+        assert_eq!(grown, 6);
+        // The last one that was outgrown had 262,144 spots, and all others as many bytes together.
+        assert!(!cfg!(target_os = "linux") || parts >= 2 * (9 << 18) / (1 << 16), "{parts} parts");
     }
 
     #[test]
@@ -579,7 +623,7 @@ mod tests {
         let (hashing, mut both) = (Hashing::new(Some(1)), Both::default());
         (0..100_000).for_each(|key| both.insert(key, &hashing));
         let table = both.table.unwrap();
-        assert!(table.old.is_none());
+        assert!(table.growing.is_none());
         assert_eq!(table.bytes(), Table::<u32, u32>::bytes_for(100_000));
     }
 }
