@@ -721,7 +721,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         let is_end = reached == i64::MAX;
         let needed_from = |sliced: &Sliced<K, T>| sliced.needed_from(store, reached);
         let needed = self.sliced.iter().map(needed_from).min().unwrap_or(i64::MAX);
-        if store.sealed.expires(needed) && store.sealed.is_being_left() && !is_end {
+        if store.sealed.expires(needed) && store.sealed.is_being_left() && !store.sealed.all_expire(needed) {
             // (Most often that was done when the last window was drained.)
             self.let_leave(store, algebra);
         }

@@ -302,6 +302,11 @@ impl<K: Hash + Eq + Clone, T> Sealed<K, T> {
         self.next(i64::MIN).is_some_and(|first| first < slice)
     }
 
+    /// Whether all that are here do.
+    pub(crate) fn all_expire(&self, slice: i64) -> bool {
+        self.columns.back().is_none_or(|&(last, _)| last < slice)
+    }
+
     /// Expires all slices before `slice`. Their columns [leave](Sealed::slide_part) later.
     pub(crate) fn expire_before(&mut self, slice: i64) {
         let before = self.columns.iter_mut().take_while(|(of, _)| *of < slice).map(|(_, column)| column);
