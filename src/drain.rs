@@ -48,6 +48,9 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             self.settle();
         }
         if !self.busy {
+            if self.leaving {
+                self.leaving = self.store.leave_some();
+            }
             return None;
         }
         self.poll_busy()
@@ -119,6 +122,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         };
         if next.is_none() {
             self.busy = false;
+            self.leaving = self.store.is_leaving();
             self.note_peak();
             self.open_store();
         }

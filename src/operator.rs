@@ -72,6 +72,8 @@ pub struct Windowing<K, V, A: Aggregate<V>> {
     pub(crate) counters: Counters,
     /// There may be something to poll.
     pub(crate) busy: bool,
+    /// Memory is on its way back to the system: polls give a little of it back.
+    pub(crate) leaving: bool,
     /// The definitions whose windows are made of slices.
     pub(crate) firing: Firing<K, A::Acc>,
     /// All others, whose windows each key has of its own.
@@ -120,6 +122,7 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
             algebra: Algebra::new(aggregate, Hashing::new(settings.seed)),
             counters: Counters::default(),
             busy: false,
+            leaving: false,
             firing,
             keyed,
             queue: Queue::new(),

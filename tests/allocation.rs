@@ -286,6 +286,45 @@ fn assert_empties_by<A: Aggregate<i64>>(
     );
 }
 
+/// What is large goes a little with each poll while the stream goes on, and at once when it has ended.
+#[test]
+fn e2_large_memory_returns_step_by_step() {
+    const KEYS: i64 = 300_000;
+    for (size, is_end) in [(1, false), (1, true), (3, false), (3, true)] {
+        let before = tally().live;
+        let config = Config::sliding(seconds(size), seconds(1)).ascending();
+        let mut kernel: Windowing<u64, i64, _> = config.build(totals()).unwrap();
+        let partition = kernel.add_partition();
+        let live = |kernel: &Windowing<u64, i64, _>| tally().live - before - kernel.state_bytes() as i64;
+        for n in 0..2 * KEYS {
+            let time = Timestamp::from_micros(n * SECOND / KEYS);
+            assert_eq!(kernel.push(partition, time, (n % KEYS) as u64, 1).unwrap(), Admission::Accepted);
+            let _ = kernel.poll();
+        }
+        for seconds in [1_000, 2_000] {
+            kernel.set_watermark(partition, Watermark::from_micros(seconds * SECOND)).unwrap();
+            while kernel.poll().is_some() {}
+        }
+        if is_end {
+            kernel.finish();
+            assert!(kernel.poll().is_none());
+        }
+        assert!(kernel.state_bytes() < 10_000, "{} bytes are state", kernel.state_bytes());
+        let left = live(&kernel);
+        assert!(is_end || left > 8 << 20, "{left} bytes have not gone yet");
+        let mut polls = 0;
+        while live(&kernel) > 20_000 && polls < 10_000 {
+            assert!(kernel.poll().is_none());
+            polls += 1;
+        }
+        let least = if cfg!(target_os = "linux") { left >> 19 } else { 2 };
+        assert!(
+            if is_end { polls == 0 } else { (least..10_000).contains(&polls) },
+            "{left} bytes took {polls} polls"
+        );
+    }
+}
+
 fn time_before(time: Timestamp, micros: i64) -> Timestamp {
     Timestamp::from_micros(time.as_micros() - micros)
 }

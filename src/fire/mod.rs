@@ -738,6 +738,9 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
             self.sliced.iter_mut().for_each(|sliced| sliced.combine.clear());
             store.sealed.leave_at_once();
         }
+        if is_end {
+            store.leave_all();
+        }
     }
 
     /// Has all columns go that have expired before.

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::mem::needs_drop;
 use core::ops::Range;
 
+use super::exit::Exit;
 use super::table::{CLEARED, MANY};
 use super::{Ids, PutEntry, Run};
 
@@ -192,6 +193,12 @@ impl<T> Column<T> {
             self.clear();
         }
         is_clear
+    }
+
+    /// Nobody needs it any more.
+    pub(super) fn leave(self, exit: &mut Exit) {
+        exit.vec(self.ids);
+        exit.vec(self.partials);
     }
 
     pub(super) fn clear(&mut self) {

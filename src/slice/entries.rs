@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use core::hash::Hash;
 use core::mem::size_of;
 
+use super::exit::Exit;
 use super::{Dense, Hashing, PutEntry, Run, Table, spots_for};
 use crate::key::ToKey;
 
@@ -140,6 +141,11 @@ impl<K, T> Entries<K, T> {
         if let Some(dense) = &mut self.dense {
             dense.clear();
         }
+    }
+
+    /// Nobody needs them any more.
+    pub(super) fn leave(self, exit: &mut Exit) {
+        self.table.leave(exit);
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &T)> {

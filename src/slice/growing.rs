@@ -10,12 +10,12 @@ use core::alloc::Layout;
 
 use floodmark_memory::Gradual;
 
+use super::exit::Exit;
+
 /// A table whose memory may be made ready before it is allocated.
 pub(crate) type HashTable<E> = hashbrown::HashTable<E, Gradual>;
 
-/// Bytes from which on memory goes back to the system step by step: what is smaller is soon used again.
-const LARGE: usize = 1 << 22;
-/// Bytes that go back at a time.
+/// Bytes that go back to the system at a time.
 const RELEASED: usize = 1 << 16;
 
 /// The spots that a table for so many entries has: a power of two, seven eighths of which are used.
@@ -131,7 +131,7 @@ impl<E> Growing<E> {
         match self {
             Self::Moving(old) if old.beyond == 0 => {
                 let (memory, bytes) = (old.entries.allocator().keep(), old.entries.allocation_size());
-                *self = Self::Leaving(Leaving { memory, bytes, is_left: bytes < LARGE });
+                *self = Self::Leaving(Leaving { memory, bytes, is_left: bytes < Exit::LARGE });
                 false
             }
             Self::Leaving(leaving) if leaving.is_left => true,

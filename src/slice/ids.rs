@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 use core::hash::Hash;
 use core::ops::Range;
 
+use super::exit::Exit;
 use super::{Hashing, Paged, Table};
 use crate::key::ToKey;
 
@@ -23,6 +24,11 @@ pub(crate) struct Ids<K> {
 impl<K> Ids<K> {
     pub(crate) const fn new() -> Self {
         Self { index: Table::new(), keys: Paged::new(), uses: Paged::new(), free: VecDeque::new() }
+    }
+
+    /// No key has a number any more.
+    pub(super) fn clear(&mut self, exit: &mut Exit) {
+        core::mem::replace(self, Self::new()).index.leave(exit);
     }
 
     /// All numbers are below this.
@@ -133,9 +139,9 @@ impl<K: Hash + Eq + Clone> Ids<K> {
     }
 
     /// Returns all memory once no key has a number.
-    pub(crate) fn shrink(&mut self) {
+    pub(super) fn shrink(&mut self, exit: &mut Exit) {
         if self.index.is_empty() {
-            *self = Self::new();
+            self.clear(exit);
         }
     }
 }

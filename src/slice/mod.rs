@@ -4,6 +4,7 @@ mod column;
 mod combine;
 mod dense;
 mod entries;
+mod exit;
 mod front;
 mod growing;
 mod hashing;

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::Entries;
+use super::exit::Exit;
 
 /// Tables to keep: as one slice expires another begins, and with a little disorder two of each.
 const POOLED: usize = 2;
@@ -19,11 +20,19 @@ pub(super) struct Pool<K, T> {
     pub(super) bytes: usize,
     /// Nothing was live when slices expired last.
     pub(super) unused: bool,
+    pub(super) exit: Exit,
 }
 
 impl<K, T> Pool<K, T> {
     pub(super) const fn new() -> Self {
-        Self { tables: Vec::new(), retired: Vec::new(), expected: 0, bytes: 0, unused: false }
+        Self {
+            tables: Vec::new(),
+            retired: Vec::new(),
+            expected: 0,
+            bytes: 0,
+            unused: false,
+            exit: Exit::new(),
+        }
     }
 
     /// Which table a new slice gets: the smallest that is not too small.
@@ -61,12 +70,16 @@ impl<K, T> Pool<K, T> {
     fn keep(&mut self, mut table: Entries<K, T>) {
         table.clear();
         if table.is_oversized(self.expected) {
-            return;
+            return table.leave(&mut self.exit);
         }
         if self.tables.len() == POOLED {
             // One that has become too small makes place.
-            let Some(place) = self.tables.iter().position(|table| !self.suits(table)) else { return };
-            self.bytes -= self.tables.swap_remove(place).bytes();
+            let Some(place) = self.tables.iter().position(|table| !self.suits(table)) else {
+                return table.leave(&mut self.exit);
+            };
+            let small = self.tables.swap_remove(place);
+            self.bytes -= small.bytes();
+            small.leave(&mut self.exit);
         }
         self.bytes += table.bytes();
         self.tables.push(table);
@@ -91,6 +104,9 @@ impl<K, T> Pool<K, T> {
     }
 
     pub(super) fn empty(&mut self) {
-        *self = Self::new();
+        let exit = core::mem::replace(&mut self.exit, Exit::new());
+        let unused = core::mem::replace(self, Self { exit, ..Self::new() });
+        let retired = unused.retired.into_iter().map(|(table, _)| table);
+        unused.tables.into_iter().chain(retired).for_each(|table| table.leave(&mut self.exit));
     }
 }

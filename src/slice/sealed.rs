@@ -6,6 +6,7 @@ use core::hash::Hash;
 use core::ops::Range;
 
 use super::column::{ROUND, Stay};
+use super::exit::Exit;
 use super::{Column, Hashing, Ids, PutEntry, Run, Slide, Table, with_slack};
 use crate::key::ToKey;
 
@@ -27,6 +28,7 @@ pub(crate) struct Sealed<K, T> {
     spare: Column<T>,
     /// Columns that nobody needs any more but whose partials take long to drop: they go a few at a time.
     retired: Vec<Column<T>>,
+    pub(super) exit: Exit,
     pub(super) bits: Vec<u64>,
     /// The numbers of keys that are few, and their spots.
     pub(super) found: Vec<(u32, u32)>,
@@ -62,6 +64,7 @@ impl<K, T> Sealed<K, T> {
             slide: None,
             spare: Column::new(),
             retired: Vec::new(),
+            exit: Exit::new(),
             bits: Vec::new(),
             found: Vec::new(),
             bytes: 0,
@@ -190,7 +193,12 @@ impl<K, T> Sealed<K, T> {
     /// more.)
     pub(crate) fn empty(&mut self) {
         if !self.columns.iter().any(|(_, column)| column.is_cut()) {
-            *self = Self { before: self.before, cut: self.cut.take(), ..Self::new() };
+            let exit = core::mem::replace(&mut self.exit, Exit::new());
+            let rest = Self { before: self.before, cut: self.cut.take(), exit, ..Self::new() };
+            let mut unused = core::mem::replace(self, rest);
+            unused.ids.clear(&mut self.exit);
+            let columns = unused.columns.into_iter().map(|(_, column)| column).chain([unused.spare]);
+            columns.chain(unused.retired).for_each(|column| column.leave(&mut self.exit));
         }
     }
 
@@ -211,9 +219,11 @@ impl<K, T> Sealed<K, T> {
 
     /// Keeps a column that is clear for the next slice, if it is the largest.
     fn keep(&mut self, column: Column<T>) {
-        if column.capacity() >= self.spare.capacity() {
-            self.spare = column;
-        }
+        let other = match column.capacity() >= self.spare.capacity() {
+            true => core::mem::replace(&mut self.spare, column),
+            false => column,
+        };
+        other.leave(&mut self.exit);
     }
 
     // A snapshot that is being taken.
@@ -332,7 +342,7 @@ impl<K: Hash + Eq + Clone, T> Sealed<K, T> {
     pub(crate) fn leave_at_once(&mut self) {
         if !self.leaving().any(Column::is_cut) {
             self.let_go();
-            self.ids = Ids::new();
+            self.ids.clear(&mut self.exit);
             self.remove_gone();
         }
     }
@@ -354,7 +364,7 @@ impl<K: Hash + Eq + Clone, T> Sealed<K, T> {
         let mut column = core::mem::replace(&mut self.spare, Column::new());
         let most = room.min(4 * keys).next_multiple_of(ROUND);
         if column.capacity() < keys || column.capacity() > most {
-            column = Column::new();
+            core::mem::replace(&mut column, Column::new()).leave(&mut self.exit);
             column.reserve(with_slack(expected).clamp(keys, most).next_multiple_of(ROUND));
         }
         column.heap = heap;
@@ -386,7 +396,7 @@ impl<K: Hash + Eq + Clone, T> Sealed<K, T> {
             }
         }
         if self.columns.is_empty() {
-            self.ids.shrink();
+            self.ids.shrink(&mut self.exit);
         }
     }
 }

@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 use core::hash::Hash;
 use core::mem::size_of;
 
+use super::exit::Exit;
 use super::open::{Hot, OpenSlice, OpenTables, left_to_hold};
 use super::pool::Pool;
 use super::slide::Several;
@@ -422,6 +423,26 @@ impl<K, T> Store<K, T> {
         if self.sealed.has_retired() {
             self.sealed.tidy();
         }
+    }
+
+    /// Whether memory is on its way back to the system.
+    pub(crate) fn is_leaving(&self) -> bool {
+        !self.pool.exit.is_empty() || !self.sealed.exit.is_empty()
+    }
+
+    /// Gives a little of it back; whether there is more.
+    #[inline(never)]
+    pub(crate) fn leave_some(&mut self) -> bool {
+        match self.pool.exit.is_empty() {
+            false => self.pool.exit.go_on(),
+            true => self.sealed.exit.go_on(),
+        }
+        self.is_leaving()
+    }
+
+    /// Gives all of it back: nobody may ask again.
+    pub(crate) fn leave_all(&mut self) {
+        (self.pool.exit, self.sealed.exit) = (Exit::new(), Exit::new());
     }
 
     /// Takes the tables of all slices before `slice` out, in the order of time.

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use core::hash::Hash;
 use core::mem::needs_drop;
 
+use super::exit::Exit;
 use super::growing::{
     Growing, HashTable, Old, empty_table, is_settled, margin, room_in, spots_for, table_bytes,
 };
@@ -191,6 +192,11 @@ impl<K, T> Table<K, T> {
         self.growing = None;
         self.heap = 0;
         self.marks = None;
+    }
+
+    /// Nobody needs it any more.
+    pub(super) fn leave(self, exit: &mut Exit) {
+        exit.table(self.entries);
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &T)> {

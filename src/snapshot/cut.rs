@@ -199,6 +199,8 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
                 }
             }
         }
+        // (With what it has held, tables may have gone.)
+        self.leaving |= self.store.is_leaving();
         let mut given = core::mem::take(&mut cut.ahead);
         while given < most {
             match cut.give(out) {

@@ -40,8 +40,10 @@ extern crate alloc;
 use alloc::alloc::{alloc, dealloc};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::alloc::Layout;
 use core::fmt;
+use core::mem::ManuallyDrop;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
@@ -89,8 +91,27 @@ impl Gradual {
         }
         // SAFETY: the layout's size is not zero.
         let Some(start) = NonNull::new(unsafe { alloc(layout) }) else { return Self::at_once() };
+        Self::with(Block { start, layout, done: from.min(layout.size()) })
+    }
+
+    /// Drops what is in a vector, and keeps its memory.
+    #[must_use]
+    pub fn of<T>(mut vec: Vec<T>) -> Self {
+        vec.clear();
+        // (A vector's memory is an array of as many values as it has room for, from the global allocator, and it is the block's from
+        // here on.)
+        let vec = ManuallyDrop::new(vec);
+        match (Layout::array::<T>(vec.capacity()), NonNull::new(vec.as_ptr().cast_mut())) {
+            (Ok(layout), Some(start)) if layout.size() > 0 => {
+                Self::with(Block { start: start.cast(), layout, done: 0 })
+            }
+            _ => Self::at_once(),
+        }
+    }
+
+    fn with(block: Block) -> Self {
         let shared = Shared { block: AtomicPtr::new(null_mut()), keeps: AtomicBool::new(false) };
-        shared.put(Block { start, layout, done: from.min(layout.size()) });
+        shared.put(block);
         Self { shared: Some(Arc::new(shared)) }
     }
 

@@ -165,6 +165,22 @@ fn what_is_kept_may_be_dropped_before_the_table_or_after_it() {
 }
 
 #[test]
+fn the_memory_of_a_vector_is_kept_without_what_is_in_it() {
+    let (left, ()) = left_by(|| {
+        let mut vec = Vec::with_capacity(1 << 16);
+        vec.extend((0..1000).map(|n: u64| n.to_string()));
+        let ((blocks, _), mut memory) = left_by(|| Gradual::of(vec));
+        // (Two boxes more.)
+        assert_eq!(blocks, 2 - 1000);
+        assert_eq!(memory.release(1 << 16), cfg!(target_os = "linux"));
+        while memory.release(1 << 18) {}
+        drop(memory);
+        drop((Gradual::of(Vec::<u64>::new()), Gradual::of(vec![(); 9]), Gradual::of(vec![1_u8])));
+    });
+    assert_eq!(left, (0, 0));
+}
+
+#[test]
 fn nothing_has_no_block() {
     let mut memory = Gradual::new(Layout::new::<()>(), 0);
     assert!(!memory.touch(1) && !memory.release(1));
