@@ -726,7 +726,8 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
             self.let_leave(store, algebra);
         }
         for sliced in &mut self.sliced {
-            sliced.combine.leave(sliced.needed_from(store, reached));
+            let needed = sliced.needed_from(store, reached);
+            sliced.combine.leave(needed, store.exit());
             sliced.forget_closed(reached);
         }
         let returns = store.expire_before(needed, is_end);
@@ -735,7 +736,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
         }
         if returns || store.sealed.is_left() {
             // Nothing that was combined is in any window to come.
-            self.sliced.iter_mut().for_each(|sliced| sliced.combine.clear());
+            self.sliced.iter_mut().for_each(|sliced| sliced.combine.clear(store.exit()));
             store.sealed.leave_at_once();
         }
         if is_end {

@@ -4,9 +4,8 @@ use alloc::vec::Vec;
 use core::mem::needs_drop;
 use core::ops::Range;
 
-use super::exit::Exit;
 use super::table::{CLEARED, MANY};
-use super::{Ids, PutEntry, Run};
+use super::{Exit, Ids, PutEntry, Run};
 
 /// Columns have room for a multiple of so many entries.
 pub(super) const ROUND: usize = 16;

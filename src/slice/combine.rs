@@ -26,7 +26,7 @@ use core::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::front::Front;
-use super::{Column, Dense, Entries, Hashing, Ids, Paged, Sealed, Slice, Store, Table};
+use super::{Column, Dense, Entries, Exit, Hashing, Ids, Paged, Sealed, Slice, Store, Table};
 use crate::aggregate::Aggregate;
 use crate::key::ToKey;
 use crate::time::Timestamp;
@@ -285,27 +285,31 @@ impl<T> Combine<T> {
 
     /// The slices before `slice` are about to expire, and with the last of a window what was derived from
     /// it. They are to be [evicted](Self::evict_part).
-    pub(crate) fn leave(&mut self, slice: i64) {
+    pub(crate) fn leave(&mut self, slice: i64, exit: &mut Exit) {
         match self {
             Self::TwoStacks(stacks) if slice < stacks.at.beyond => stacks.leave(slice),
             Self::SubtractOnEvict(window) if slice < window.beyond => {
                 window.first = window.first.max(slice);
             }
-            Self::TwoStacks(_) | Self::SubtractOnEvict(_) => self.clear(),
+            Self::TwoStacks(_) | Self::SubtractOnEvict(_) => self.clear(exit),
         }
     }
 
     /// Forgets all that has been combined.
-    pub(crate) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self, exit: &mut Exit) {
         let beyond = self.positions().beyond;
         match self {
             Self::TwoStacks(stacks) => {
                 let at = Positions { first: beyond, turned: beyond, beyond };
-                *stacks = TwoStacks { at, evicted: beyond, ..TwoStacks::new() };
+                let none = TwoStacks { at, evicted: beyond, ..TwoStacks::new() };
+                let TwoStacks { front, back, .. } = core::mem::replace(stacks, none);
+                front.leave(exit);
+                back.totals.leave(exit);
             }
             Self::SubtractOnEvict(window) => {
                 let (first, evicted) = (beyond, beyond);
-                *window = SubtractOnEvict { first, beyond, evicted, ..SubtractOnEvict::new() };
+                let none = SubtractOnEvict { first, beyond, evicted, ..SubtractOnEvict::new() };
+                core::mem::replace(window, none).running.totals.leave(exit);
             }
         }
     }

@@ -4,8 +4,7 @@ use alloc::boxed::Box;
 use core::hash::Hash;
 use core::mem::size_of;
 
-use super::exit::Exit;
-use super::{Dense, Hashing, PutEntry, Run, Table, spots_for};
+use super::{Dense, Exit, Hashing, PutEntry, Run, Table, spots_for};
 use crate::key::ToKey;
 
 /// Entries are found by the hash of their keys, which tells the index of a key that has one. A *spot* is an entry's

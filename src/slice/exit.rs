@@ -9,7 +9,7 @@ use super::growing::HashTable;
 /// What nobody needs any more. What is large goes a little with each poll: as a whole, it would take longer than all else that one
 /// does. It does not count as state.
 #[derive(Debug)]
-pub(super) struct Exit {
+pub(crate) struct Exit {
     memory: Vec<Gradual>,
 }
 
@@ -33,6 +33,14 @@ impl Exit {
     pub(super) fn vec<E>(&mut self, vec: Vec<E>) {
         if vec.capacity() * size_of::<E>() >= Self::LARGE {
             self.memory.push(Gradual::of(vec));
+        }
+    }
+
+    /// Vectors that are small, but many.
+    pub(super) fn pages<E>(&mut self, pages: Vec<Vec<E>>) {
+        let capacity: usize = pages.iter().map(Vec::capacity).sum();
+        if capacity * size_of::<E>() >= Self::LARGE {
+            self.memory.extend(pages.into_iter().map(Gradual::of));
         }
     }
 

@@ -5,7 +5,7 @@ use core::hash::Hash;
 use core::mem::needs_drop;
 use core::ops::Range;
 
-use super::{Algebra, Paged, Sealed};
+use super::{Algebra, Exit, Paged, Sealed};
 use crate::aggregate::Aggregate;
 
 /// For each key, a chain with one node for each slice that has it, earliest first. A node holds the
@@ -34,6 +34,12 @@ const END: u32 = u32::MAX;
 impl<T> Front<T> {
     pub(crate) fn new() -> Self {
         Self { heads: Paged::new(), nodes: Paged::new(), used: 0, heap: 0 }
+    }
+
+    /// Nobody needs it any more.
+    pub(super) fn leave(self, exit: &mut Exit) {
+        self.heads.leave(exit);
+        self.nodes.leave(exit);
     }
 
     pub(crate) fn bytes(&self) -> usize {

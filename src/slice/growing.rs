@@ -10,7 +10,7 @@ use core::alloc::Layout;
 
 use floodmark_memory::Gradual;
 
-use super::exit::Exit;
+use super::Exit;
 
 /// A table whose memory may be made ready before it is allocated.
 pub(crate) type HashTable<E> = hashbrown::HashTable<E, Gradual>;

@@ -4,8 +4,7 @@ use alloc::collections::VecDeque;
 use core::hash::Hash;
 use core::ops::Range;
 
-use super::exit::Exit;
-use super::{Hashing, Paged, Table};
+use super::{Exit, Hashing, Paged, Table};
 use crate::key::ToKey;
 
 /// Gives each key a small number for as long as a sealed slice has it, so that what is known of keys can stand in
@@ -28,7 +27,10 @@ impl<K> Ids<K> {
 
     /// No key has a number any more.
     pub(super) fn clear(&mut self, exit: &mut Exit) {
-        core::mem::replace(self, Self::new()).index.leave(exit);
+        let Self { index, keys, uses, .. } = core::mem::replace(self, Self::new());
+        index.leave(exit);
+        keys.leave(exit);
+        uses.leave(exit);
     }
 
     /// All numbers are below this.

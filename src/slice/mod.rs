@@ -22,6 +22,7 @@ pub(crate) use column::Column;
 pub(crate) use combine::{Algebra, Combine, Content, KeyScan, Positions, Scan, Spot, Strategy};
 pub(crate) use dense::Dense;
 pub(crate) use entries::Entries;
+pub(crate) use exit::Exit;
 pub(crate) use growing::{
     Growing, HashTable, empty_table, is_settled, margin, room_in, spots_for, table_bytes,
 };

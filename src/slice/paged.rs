@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::ops::{Index, IndexMut};
 
-use super::with_slack;
+use super::{Exit, with_slack};
 
 /// Values by small numbers. While they are few they grow as a vector does; beyond that a page at a time, so that none of those
 /// that are there has to move: of a million that takes milliseconds.
@@ -23,6 +23,11 @@ impl<T> Paged<T> {
 
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Nobody needs it any more.
+    pub(super) fn leave(self, exit: &mut Exit) {
+        exit.pages(self.pages);
     }
 
     /// Bytes allocated.

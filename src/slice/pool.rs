@@ -2,8 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::Entries;
-use super::exit::Exit;
+use super::{Entries, Exit};
 
 /// Tables to keep: as one slice expires another begins, and with a little disorder two of each.
 const POOLED: usize = 2;

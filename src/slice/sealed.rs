@@ -6,8 +6,7 @@ use core::hash::Hash;
 use core::ops::Range;
 
 use super::column::{ROUND, Stay};
-use super::exit::Exit;
-use super::{Column, Hashing, Ids, PutEntry, Run, Slide, Table, with_slack};
+use super::{Column, Exit, Hashing, Ids, PutEntry, Run, Slide, Table, with_slack};
 use crate::key::ToKey;
 
 /// All sealed slices.

@@ -13,11 +13,10 @@ use alloc::vec::Vec;
 use core::hash::Hash;
 use core::mem::size_of;
 
-use super::exit::Exit;
 use super::open::{Hot, OpenSlice, OpenTables, left_to_hold};
 use super::pool::Pool;
 use super::slide::Several;
-use super::{Column, Entries, Hashing, Ids, Numbered, OpenPair, PutEntry, Run, Sealed, sealed};
+use super::{Column, Entries, Exit, Hashing, Ids, Numbered, OpenPair, PutEntry, Run, Sealed, sealed};
 use crate::grid::{Grid, Ruler};
 use crate::key::ToKey;
 use crate::lattice::Lattice;
@@ -423,6 +422,11 @@ impl<K, T> Store<K, T> {
         if self.sealed.has_retired() {
             self.sealed.tidy();
         }
+    }
+
+    /// Where memory goes that nobody needs any more.
+    pub(crate) fn exit(&mut self) -> &mut Exit {
+        &mut self.sealed.exit
     }
 
     /// Whether memory is on its way back to the system.

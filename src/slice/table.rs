@@ -4,11 +4,10 @@ use alloc::boxed::Box;
 use core::hash::Hash;
 use core::mem::needs_drop;
 
-use super::exit::Exit;
 use super::growing::{
     Growing, HashTable, Old, empty_table, is_settled, margin, room_in, spots_for, table_bytes,
 };
-use super::{Hashing, Marks, PutEntry, Run};
+use super::{Exit, Hashing, Marks, PutEntry, Run};
 use crate::key::ToKey;
 
 /// Entries from which on a table grows, and entries go, step by step.
