@@ -325,6 +325,29 @@ fn e2_large_memory_returns_step_by_step() {
     }
 }
 
+/// A host that never has all that is due gets no more memory than one that has.
+#[test]
+fn e2_large_memory_returns_while_there_is_more_to_poll() {
+    const KEYS: i64 = 300_000;
+    let before = tally().live;
+    let config = Config::sliding(seconds(5), seconds(2)).ascending();
+    let mut kernel: Windowing<u64, i64, _> = config.build(totals()).unwrap();
+    let partition = kernel.add_partition();
+    let (mut most, mut panes) = (0, 0);
+    for n in 0..24 * KEYS {
+        let time = Timestamp::from_micros(n * SECOND / KEYS);
+        assert_eq!(kernel.push(partition, time, (n % KEYS) as u64, 1).unwrap(), Admission::Accepted);
+        // There are half as many panes as events, and two windows are always due.
+        if n > 7 * KEYS && n % 2 == 0 {
+            panes += i64::from(kernel.poll().is_some());
+        }
+        most = most.max(tally().live - before - kernel.state_bytes() as i64);
+    }
+    assert_eq!(panes, 17 * KEYS / 2 - 1, "polls have given nothing");
+    // What leaves with a slice are five megabytes.
+    assert!(most < 12 << 20, "{most} bytes are allocated that are no state");
+}
+
 fn time_before(time: Timestamp, micros: i64) -> Timestamp {
     Timestamp::from_micros(time.as_micros() - micros)
 }

@@ -422,6 +422,9 @@ impl<K, T> Store<K, T> {
         if self.sealed.has_retired() {
             self.sealed.tidy();
         }
+        if self.is_leaving() {
+            self.leave_some();
+        }
     }
 
     /// Where memory goes that nobody needs any more.
@@ -430,6 +433,7 @@ impl<K, T> Store<K, T> {
     }
 
     /// Whether memory is on its way back to the system.
+    #[inline]
     pub(crate) fn is_leaving(&self) -> bool {
         !self.pool.exit.is_empty() || !self.sealed.exit.is_empty()
     }
