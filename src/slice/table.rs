@@ -124,7 +124,7 @@ impl<K, T> Table<K, T> {
     /// entries may come.
     pub(crate) fn growth(&self, expected: usize) -> (usize, usize) {
         if let Some(Growing::Coming(coming)) = self.growing.as_deref() {
-            return (0, coming.capacity() - self.capacity());
+            return (0, coming.capacity().saturating_sub(self.capacity()));
         }
         if !self.is_full() {
             return (0, 0);
