@@ -100,8 +100,8 @@ impl Gradual {
         vec.clear();
         // (A vector's memory is an array of as many values as it has room for, from the global allocator, and it is the block's from
         // here on.)
-        let vec = ManuallyDrop::new(vec);
-        match (Layout::array::<T>(vec.capacity()), NonNull::new(vec.as_ptr().cast_mut())) {
+        let mut vec = ManuallyDrop::new(vec);
+        match (Layout::array::<T>(vec.capacity()), NonNull::new(vec.as_mut_ptr())) {
             (Ok(layout), Some(start)) if layout.size() > 0 => {
                 Self::with(Block { start: start.cast(), layout, done: 0 })
             }
