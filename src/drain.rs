@@ -48,8 +48,8 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             self.settle();
         }
         if !self.busy {
-            if self.leaving {
-                self.leaving = self.store.leave_some();
+            if self.returning {
+                self.returning = self.store.return_some();
             }
             return None;
         }
@@ -122,7 +122,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
         };
         if next.is_none() {
             self.busy = false;
-            self.leaving = self.store.is_leaving();
+            self.returning = self.store.is_returning();
             self.note_peak();
             self.open_store();
         }

@@ -73,7 +73,7 @@ pub struct Windowing<K, V, A: Aggregate<V>> {
     /// There may be something to poll.
     pub(crate) busy: bool,
     /// Memory is on its way back to the system: polls give a little of it back.
-    pub(crate) leaving: bool,
+    pub(crate) returning: bool,
     /// The definitions whose windows are made of slices.
     pub(crate) firing: Firing<K, A::Acc>,
     /// All others, whose windows each key has of its own.
@@ -122,7 +122,7 @@ impl<K, V, A: Aggregate<V>> Windowing<K, V, A> {
             algebra: Algebra::new(aggregate, Hashing::new(settings.seed)),
             counters: Counters::default(),
             busy: false,
-            leaving: false,
+            returning: false,
             firing,
             keyed,
             queue: Queue::new(),

@@ -740,7 +740,7 @@ impl<K: Hash + Eq + Clone, T: Clone> Firing<K, T> {
             store.sealed.leave_at_once();
         }
         if is_end {
-            store.leave_all();
+            store.return_all();
         }
     }
 

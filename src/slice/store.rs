@@ -422,8 +422,8 @@ impl<K, T> Store<K, T> {
         if self.sealed.has_retired() {
             self.sealed.tidy();
         }
-        if self.is_leaving() {
-            self.leave_some();
+        if self.is_returning() {
+            self.return_some();
         }
     }
 
@@ -434,22 +434,22 @@ impl<K, T> Store<K, T> {
 
     /// Whether memory is on its way back to the system.
     #[inline]
-    pub(crate) fn is_leaving(&self) -> bool {
+    pub(crate) fn is_returning(&self) -> bool {
         !self.pool.exit.is_empty() || !self.sealed.exit.is_empty()
     }
 
     /// Gives a little of it back; whether there is more.
     #[inline(never)]
-    pub(crate) fn leave_some(&mut self) -> bool {
+    pub(crate) fn return_some(&mut self) -> bool {
         match self.pool.exit.is_empty() {
             false => self.pool.exit.go_on(),
             true => self.sealed.exit.go_on(),
         }
-        self.is_leaving()
+        self.is_returning()
     }
 
     /// Gives all of it back: nobody may ask again.
-    pub(crate) fn leave_all(&mut self) {
+    pub(crate) fn return_all(&mut self) {
         (self.pool.exit, self.sealed.exit) = (Exit::new(), Exit::new());
     }
 

@@ -200,7 +200,7 @@ impl<K: Hash + Eq + Clone, V, A: Aggregate<V>> Windowing<K, V, A> {
             }
         }
         // (With what it has held, tables may have gone.)
-        self.leaving |= self.store.is_leaving();
+        self.returning |= self.store.is_returning();
         let mut given = core::mem::take(&mut cut.ahead);
         while given < most {
             match cut.give(out) {
